@@ -1,0 +1,1 @@
+"""One training run: data in, model and figures out."""

@@ -1,0 +1,254 @@
+"""The hand: MANO (right) through smplx, or the stand-in in the same layout, with a fast path for joints only.
+
+Rest pose and axes are MANO's: metres, fingers along -x, palm facing -y, thumb towards +z. `hand_pose` is the
+15 joints' axis-angle in these axes (flat hand = zeros), in MANO's joint order: index, middle, pinky, ring, thumb.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import roma
+import scipy.sparse
+import smplx
+import torch
+from smplx.lbs import lbs
+from smplx.utils import Struct
+from torch import Tensor
+
+from trainables.standin_hand import FINGER_TIP_VERTICES, NAME, standin_arrays
+
+PALM_NORMAL = (0.0, -1.0, 0.0)  # out of the palm
+FINGER_DIRECTION = (-1.0, 0.0, 0.0)  # wrist to finger tips
+THUMB_SIDE = (0.0, 0.0, 1.0)
+# 16 joints and the tips (thumb, index, middle, ring, pinky) -> OpenPose's wrist, thumb, index, middle, ring, pinky.
+OPENPOSE_ORDER = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
+
+_KNUCKLE = ((-0.45, 1.65), (-0.45, 0.45), (-0.25, 0.25))
+_MIDDLE = ((-0.15, 1.95), (-0.12, 0.12), (-0.15, 0.15))
+_END = ((-0.25, 1.50), (-0.12, 0.12), (-0.15, 0.15))
+_THUMB = (
+    ((-0.80, 1.00), (-0.80, 0.90), (-0.80, 0.80)),
+    ((-0.45, 1.15), (-0.40, 0.40), (-0.35, 0.35)),
+    ((-0.60, 1.50), (-0.12, 0.12), (-0.20, 0.20)),
+)
+# Radians, (45, 2) lower and upper, of `Hand.pose_from_angles`' (flexion, abduction, twist) a joint. Ranges of motion as
+# goniometry gives them (AAOS), with a few degrees for skin and for joints that a surface model places off the bone.
+JOINT_LIMITS = torch.tensor([*(_KNUCKLE + _MIDDLE + _END) * 4, *(limit for joint in _THUMB for limit in joint)])
+
+_FIELDS = {
+    "v_template": (778, 3), "f": (-1, 3), "shapedirs": (778, 3, -1), "posedirs": (778, 3, 135),
+    "J_regressor": (16, 778), "weights": (778, 16), "kintree_table": (2, 16), "hands_components": (45, 45),
+    "hands_mean": (45,),
+}  # fmt: skip
+
+
+class HandFileError(ValueError):
+    """A MANO file that is missing, damaged or not what it claims; the message names file, field and remedy."""
+
+
+class _Chumpy:
+    """What is left of a chumpy array in the official pickle: its state, read without chumpy."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def numpy(self) -> np.ndarray:
+        if "idxs" in self.__dict__:  # chumpy.reordering.Select
+            return _plain(self.__dict__["a"]).ravel()[self.__dict__["idxs"]].reshape(self.__dict__["preferred_shape"])
+        return np.asarray(self.__dict__["x"])
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Reads numpy, scipy.sparse and chumpy arrays; any other class is refused, so nothing in the file can run."""
+
+    _NUMPY = {"ndarray", "dtype", "_reconstruct", "scalar"}
+    _OTHER = {("copyreg", "_reconstructor"), ("builtins", "object"), ("_codecs", "encode")}
+
+    def find_class(self, module: str, name: str) -> Any:
+        root = module.split(".")[0]
+        if root == "chumpy":
+            return _Chumpy
+        if root == "scipy" and name in {"csc_matrix", "csr_matrix", "coo_matrix"}:
+            return getattr(scipy.sparse, name)
+        if (root == "numpy" and name in self._NUMPY) or (module, name) in self._OTHER:
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"holds {module}.{name}, which is not an array")
+
+
+def _plain(value: Any) -> np.ndarray:
+    if isinstance(value, _Chumpy):
+        return value.numpy()
+    return value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
+
+
+def read_mano(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Arrays of a MANO file (.pkl as published, or .npz), or of MANO_RIGHT.pkl/.npz in a folder.
+
+    Raises:
+        HandFileError: no such file, not a MANO file, or a pickle that holds anything but arrays.
+    """
+    given = Path(path)
+    names = ["MANO_RIGHT.pkl", "MANO_RIGHT.npz", "mano/MANO_RIGHT.pkl", "mano/MANO_RIGHT.npz"]
+    file = next((given / n for n in names if (given / n).is_file()), None) if given.is_dir() else given
+    if file is None or not file.is_file():
+        raise HandFileError(
+            f"{given}: no MANO file there; point MANO_PATH at MANO_RIGHT.pkl (mano.is.tue.mpg.de), "
+            "or unset it to use the stand-in hand"
+        )
+    try:
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as data:
+                raw: dict[str, Any] = dict(data)
+        else:
+            raw = _ArraysOnly(io.BytesIO(file.read_bytes()), encoding="latin1").load()
+        arrays = {name: _plain(raw[name]) for name in _FIELDS}
+    except KeyError as error:
+        raise HandFileError(f"{file}: field {error} is missing; use MANO_RIGHT as published") from error
+    except Exception as error:  # a damaged pickle can raise almost anything
+        raise HandFileError(f"{file}: not readable as MANO arrays ({error}); use MANO_RIGHT as published") from error
+    for name, shape in _FIELDS.items():
+        got = arrays[name].shape
+        if len(got) != len(shape) or any(w not in (-1, g) for g, w in zip(got, shape, strict=True)):
+            raise HandFileError(f"{file}: field {name} has shape {got}, not {shape}; use MANO_RIGHT as published")
+    arrays["shapedirs"] = arrays["shapedirs"][:, :, :10]
+    if arrays["shapedirs"].shape[2] != 10:
+        raise HandFileError(f"{file}: field shapedirs has fewer than 10 directions; use MANO_RIGHT as published")
+    return arrays
+
+
+def smplx_mano(arrays: dict[str, np.ndarray], dtype: torch.dtype = torch.float32) -> smplx.MANO:
+    """smplx's own model of these arrays: right hand, flat mean, axis-angle."""
+    return smplx.MANO(
+        "", data_struct=Struct(**arrays), is_rhand=True, use_pca=False, flat_hand_mean=True, dtype=dtype, num_betas=10
+    )
+
+
+class Hand(torch.nn.Module):
+    """MANO right hand (flat mean, axis-angle) or the stand-in, as buffers that no state_dict carries.
+
+    `transl` moves what MANO gives; the whole hand turns about the wrist's rest position.
+    """
+
+    faces: Tensor
+    parents: Tensor
+    joint_axes: Tensor
+    joint_limits: Tensor
+
+    def __init__(self, arrays: dict[str, np.ndarray], name: str) -> None:
+        super().__init__()
+        self.name = name
+        model = smplx_mano(arrays, torch.float64)
+        tips = list(FINGER_TIP_VERTICES)
+
+        def keep(key: str, value: Tensor) -> None:
+            value = value.detach().clone()
+            self.register_buffer(key, value.float() if value.is_floating_point() else value, persistent=False)
+
+        keep("faces", torch.as_tensor(arrays["f"].astype(np.int64)))
+        keep("parents", model.parents)
+        for key in ("v_template", "shapedirs", "posedirs", "J_regressor", "lbs_weights"):
+            keep(key, getattr(model, key))
+        rest = model.J_regressor @ model.v_template
+        keep("_rest_J3", rest)
+        keep("_rest_tips_53", model.v_template[tips])
+        keep("_shape_63x10", torch.cat([torch.einsum("jv,vck->jck", model.J_regressor, model.shapedirs), model.shapedirs[tips]]).reshape(63, 10))
+        keep("_tip_posedirs", model.posedirs.view(135, 778, 3)[:, tips].reshape(135, 15))
+        keep("_tip_weights_5J", model.lbs_weights[tips])
+        keep("joint_axes", _joint_axes(rest, model.v_template[tips]))
+        keep("joint_limits", JOINT_LIMITS.double())
+        self._tips_move_with_pose = bool(model.posedirs.view(135, 778, 3)[:, tips].any())
+        # Joints by depth in the tree, to pose whole levels at once.
+        parents = self._parent_list = model.parents.tolist()
+        self._levels: list[list[int]] = []
+        level = [j for j in range(16) if parents[j] == 0]
+        while level:
+            self._levels.append(level)
+            level = [j for j in range(16) if parents[j] in level]
+
+    def joints(self, global_orient_B3: Tensor, hand_pose_B45: Tensor, betas_B10: Tensor, transl_B3: Tensor) -> Tensor:
+        """21 joints (B, 21, 3) in metres, OpenPose order; equal to smplx's without skinning 778 vertices."""
+        batch = hand_pose_B45.shape[0]
+        points = torch.cat([self._rest_J3, self._rest_tips_53]).view(1, 63) + betas_B10 @ self._shape_63x10.T
+        points = points.view(-1, 21, 3).expand(batch, 21, 3)
+        rest, tips = points[:, :16], points[:, 16:]
+        turns = torch.cat([global_orient_B3, hand_pose_B45], dim=1).view(batch, 16, 3)
+        turns = roma.rotvec_to_rotmat(turns)
+        if self._tips_move_with_pose:
+            bend = (turns[:, 1:] - torch.eye(3, dtype=turns.dtype, device=turns.device)).reshape(batch, 135)
+            tips = tips + (bend @ self._tip_posedirs).view(batch, 5, 3)
+        rotation: list[Tensor] = [turns[:, 0]] * 16
+        position: list[Tensor] = [rest[:, 0]] * 16
+        parents = self._parent_list
+        for level in self._levels:
+            up = [parents[j] for j in level]
+            above = torch.stack([rotation[p] for p in up], dim=1)
+            moved = (above @ (rest[:, level] - rest[:, up])[..., None])[..., 0]
+            moved = moved + torch.stack([position[p] for p in up], dim=1)
+            turned = above @ turns[:, level]
+            for k, j in enumerate(level):
+                rotation[j], position[j] = turned[:, k], moved[:, k]
+        turned_J, moved_J = torch.stack(rotation, dim=1), torch.stack(position, dim=1)
+        offset = moved_J - (turned_J @ rest[..., None])[..., 0]
+        tip_turn = torch.einsum("tj,bjk->btk", self._tip_weights_5J, turned_J.view(batch, 16, 9)).view(batch, 5, 3, 3)
+        tip_offset = torch.einsum("tj,bjk->btk", self._tip_weights_5J, offset)
+        moved_tips = (tip_turn @ tips[..., None])[..., 0] + tip_offset
+        every = torch.cat([moved_J, moved_tips], dim=1)[:, list(OPENPOSE_ORDER)]
+        return every + transl_B3[:, None]
+
+    def vertices(self, global_orient_B3: Tensor, hand_pose_B45: Tensor, betas_B10: Tensor, transl_B3: Tensor) -> Tensor:
+        """All 778 skin vertices (B, 778, 3) in metres (linear blend skinning by smplx)."""
+        pose = torch.cat([global_orient_B3, hand_pose_B45], dim=1)
+        vertices, _ = lbs(
+            betas_B10, pose, self.v_template, self.shapedirs, self.posedirs, self.J_regressor, self.parents, self.lbs_weights
+        )
+        return vertices + transl_B3[:, None]
+
+    def flexion_axes(self) -> Tensor:
+        """Axis (15, 3) a joint in rest axes, hand_pose's order: a positive turn about it bends the finger to the palm."""
+        return self.joint_axes[:, 0]
+
+    def pose_from_angles(self, angles_B45: Tensor) -> Tensor:
+        """hand_pose (B, 45) from (flexion, abduction, twist) a joint in radians: components of the same axis-angle
+        along the joint's own axes, linear and invertible. Abduction > 0 turns a finger to the thumb's side."""
+        return torch.einsum("bjk,jkc->bjc", angles_B45.view(-1, 15, 3), self.joint_axes).reshape(-1, 45)
+
+    def angles_from_pose(self, hand_pose_B45: Tensor) -> Tensor:
+        """Inverse of `pose_from_angles`, (B, 45); the values that `joint_limits` (45, 2) bounds."""
+        return torch.einsum("bjc,jkc->bjk", hand_pose_B45.view(-1, 15, 3), self.joint_axes).reshape(-1, 45)
+
+
+def _joint_axes(rest_J3: Tensor, tips_53: Tensor) -> Tensor:
+    """Rows flexion, abduction, twist (15, 3, 3) a joint, from the rest skeleton: twist along the bone that it turns."""
+    axes = torch.zeros(15, 3, 3, dtype=rest_J3.dtype)
+    tip_of_chain = (1, 2, 4, 3, 0)
+    # Backs of the fingers lean to the middle of the hand, so that flexed fingers close towards it, and the thumb's pad
+    # looks to the palm and the fingers.
+    backs = ((0.0, 1.0, 0.06), (0.0, 1.0, 0.0), (0.0, 1.0, -0.14), (0.0, 1.0, -0.06), (0.25, 0.75, 0.6))
+    for chain in range(5):
+        for bone in range(3):
+            joint = 1 + 3 * chain + bone
+            end = rest_J3[joint + 1] if bone < 2 else tips_53[tip_of_chain[chain]]
+            along = torch.nn.functional.normalize(end - rest_J3[joint], dim=0)
+            back = torch.tensor(backs[chain], dtype=rest_J3.dtype)
+            back = torch.nn.functional.normalize(back - along * (back @ along), dim=0)
+            axes[joint - 1] = torch.stack([torch.linalg.cross(back, along), back, along])
+    return axes
+
+
+def load_hand(mano_path: str | os.PathLike[str] | None = None) -> Hand:
+    """The hand at `mano_path`, else at $MANO_PATH (file or folder), else the stand-in.
+
+    Raises:
+        HandFileError: the path is given and holds no readable MANO right hand.
+    """
+    path = mano_path or os.environ.get("MANO_PATH")
+    return Hand(read_mano(path), "mano") if path else Hand(standin_arrays(), NAME)

@@ -1,0 +1,319 @@
+"""A right hand in MANO's file layout, for people without MANO's licensed file.
+
+Built by rule: a cage of 194 quads (palm 4 x 1 x 7, five square tubes of 29 segments in all) and one Catmull-Clark
+subdivision give 778 vertices and 1552 triangles, closed. Conventions are MANO's: metres, right hand, rest pose flat
+with fingers along -x, back of the hand +y, thumb towards +z, wrist at the +x end.
+
+Lengths follow Buryanov & Kotiuk, "Proportions of hand segments", Int. J. Morphol. 28(3), 2010: wrist-to-tip
+totals and middle phalanges as published, while knuckle centres lie up to 1 cm further out than the bones' joint
+lines and thumb joints likewise, because that is where surface models such as MANO (and data annotated with them)
+have their joints.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from scipy import optimize
+
+Array = np.ndarray
+
+NAME = "standin-1"
+FINGER_TIP_VERTICES = (744, 320, 443, 554, 671)  # thumb, index, middle, ring, pinky: smplx's table for MANO
+PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)  # wrist, index, middle, pinky, ring, thumb
+
+# One unit of a shape coefficient is about one standard deviation among adults.
+SHAPE_DIRECTIONS = (
+    "overall size", "palm length", "palm width", "thumb length", "index length", "middle length", "ring length",
+    "pinky length", "thickness", "proximal share",
+)  # fmt: skip
+_SIZE, _PALM_LENGTH, _PALM_WIDTH, _FINGER, _THICKNESS, _SHARE = 0.05, 0.045, 0.045, 0.05, 0.07, (1.5, -0.5, -1.0)
+
+# Millimetres from here on; fingers in the cage's order: index, middle, ring, pinky, thumb.
+_WRIST = np.array([96.0, 0.0, 0.0])
+_FIRST_JOINT_OF_FINGER = (1, 4, 10, 7, 13)
+_LENGTH_BETA_OF_FINGER = (4, 5, 6, 7, 3)
+_TIP_OF_FINGER = (1, 2, 3, 4, 0)  # into FINGER_TIP_VERTICES
+_BASE = np.array([[6.0, -2.0, 24.5], [0.0, 0.0, 1.5], [11.0, -2.0, -21.0], [24.0, -7.0, -40.0], [72.5, -13.0, 26.0]])
+_SEGMENTS = np.array([[34.0, 22.5, 22.5], [33.5, 25.5, 24.5], [31.0, 25.0, 23.5], [23.0, 19.0, 20.5], [33.0, 29.0, 32.0]])
+_SPREAD_DEG = (4.0, 0.0, -4.0, -9.0)  # towards the thumb
+_THUMB_BONES = np.array([[-0.70, -0.22, 0.68], [-0.80, -0.12, 0.58], [-0.86, -0.06, 0.50]])
+_RADII = (  # of the six (thumb: five) rings
+    (9.6, 9.3, 8.5, 8.2, 7.6, 5.0),
+    (9.8, 9.5, 8.7, 8.4, 7.8, 5.1),
+    (9.2, 8.8, 8.1, 7.8, 7.2, 4.7),
+    (8.0, 7.7, 7.0, 6.8, 6.3, 4.2),
+    (11.8, 10.8, 10.8, 10.0, 6.2),
+)
+_WEB_MM = (14.0, 15.0, 13.0, 10.0)  # skin fold between the fingers, from the knuckle
+_SHRINK = 1 / 0.75  # a square tube's corners keep 3/4 of their distance to the axis under Catmull-Clark
+_DEPTH = 0.93  # fingers are a little wider than deep
+
+
+def finger_frames() -> Array:
+    """Rest axes of the five fingers' three bones, (5, 3 bones, 3 axes, 3): along the bone, to the back, to the side.
+
+    Cage order index, middle, ring, pinky, thumb. Side = back x along, the thumb's side of a finger.
+    """
+    frames = np.zeros((5, 3, 3, 3))
+    for finger in range(5):
+        for bone in range(3):
+            if finger < 4:
+                angle = np.radians(_SPREAD_DEG[finger])
+                along = np.array([-np.cos(angle), 0.0, np.sin(angle)])
+                back = np.array([0.0, 1.0, (0.06, 0.0, -0.06, -0.14)[finger]])  # towards the hand's middle on flexing
+            else:
+                along = _THUMB_BONES[bone] / np.linalg.norm(_THUMB_BONES[bone])
+                back = np.array([0.25, 0.75, 0.6])  # the pad looks to the palm and the fingers
+            back = back - along * (back @ along)
+            back /= np.linalg.norm(back)
+            frames[finger, bone] = along, back, np.cross(back, along)
+    return frames
+
+
+def _polyline(base: Array, segments: Array, along: Array, s: float) -> tuple[Array, int]:
+    """Point at arc length s on a finger's rest axis (before 0 and past the end: straight on), and its bone."""
+    point, bone = base, 0
+    while bone < 2 and s > segments[bone]:
+        point, s, bone = point + along[bone] * segments[bone], s - segments[bone], bone + 1
+    return point + along[bone] * s, bone
+
+
+def _grid(betas: Array, frames: Array, base: Array) -> Array:
+    """Palm cage (8 stations, 5 columns, 2 sides back/palm, 3) in mm; column 0 is the thumb's side."""
+    thick = 1 + _THICKNESS * betas[8]
+    z_wrist = np.array([29.0, 15.0, 0.0, -14.0, -27.0])
+    z_knuckle = np.array([37.0, 13.0, -10.0, -31.0, -51.5])
+    x_knuckle = np.array([9.0, 2.0, 4.0, 17.0, 29.0])
+    y_knuckle = np.array([-3.5, -0.5, -0.5, -4.0, -9.0])
+    station = np.array([-0.24, -0.02, 0.19, 0.40, 0.60, 0.80, 1.0])  # 0 wrist, 1 knuckles
+    half = np.array([17.0, 17.0, 16.0, 15.0, 14.0, 13.5, 13.0])
+    palmar_bulge = np.array(  # thenar and hypothenar pads, hollow between them
+        [[0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [8, 6, 1, 4, 3], [8, 7, 0, 5, 4], [3, 2, -2, 3, 2], [0, 0, -1, 1, 1], [0, 1, 1, 1, 0]]
+    )
+    grid = np.zeros((8, 5, 2, 3))
+    for i, t in enumerate(station):
+        share = np.clip(t, 0, 1)
+        x = _WRIST[0] + (x_knuckle - _WRIST[0]) * t
+        z = z_wrist + (z_knuckle - z_wrist) * share**1.2
+        z = np.where(t < 0, z_wrist * 0.97, z)
+        arch = y_knuckle * share
+        edge = np.array([0.80, 1.0, 1.0, 1.0, 0.80])
+        for c in range(5):
+            grid[i, c, 0] = x[c], arch[c] + half[i] * edge[c] * thick, z[c]
+            grid[i, c, 1] = x[c], arch[c] - (half[i] * edge[c] + palmar_bulge[i, c]) * thick, z[c]
+    palm_scale = np.array([1 + _PALM_LENGTH * betas[1], 1.0, 1 + _PALM_WIDTH * betas[2]])
+    grid[:7] = _WRIST + (grid[:7] - _WRIST) * palm_scale
+    # The web row: halfway between neighbouring fingers, following them.
+    middles = [base[f] + frames[f, 0, 0] * _WEB_MM[f] for f in range(4)]
+    sides = [frames[f, 0, 2] * 11.0 * (1 + _PALM_WIDTH * betas[2]) for f in range(4)]
+    web = [middles[0] + sides[0], *((middles[f] + middles[f + 1]) / 2 for f in range(3)), middles[3] - 0.9 * sides[3]]
+    for c in range(5):
+        rise = 8.0 if c in (0, 4) else 7.0
+        grid[7, c, 0] = web[c] + np.array([0.0, rise * thick, 0.0])
+        grid[7, c, 1] = web[c] - np.array([0.0, (rise + 2.0) * thick, 0.0])
+    # The thumb leaves from the thumb-side quad between stations 2 and 3.
+    along, back, side = frames[4, 0]
+    for i, sign in ((2, 1.0), (3, -1.0)):
+        middle = base[4] + along * 10.0 + side * sign * 15.0
+        grid[i, 0, 0] = middle + back * 10.0 * thick
+        grid[i, 0, 1] = middle - back * 13.0 * thick
+    return grid
+
+
+def _cage(betas: Array) -> tuple[Array, Array, Array]:
+    """Cage vertices (196, 3), joints (16, 3) and tips (5, 3; cage order) of the hand with these coefficients, in mm."""
+    frames = finger_frames()
+    palm_scale = np.array([1 + _PALM_LENGTH * betas[1], 1.0, 1 + _PALM_WIDTH * betas[2]])
+    base = _WRIST + (_BASE - _WRIST) * palm_scale
+    thick = 1 + _THICKNESS * betas[8]
+    vertices = [_grid(betas, frames, base).reshape(80, 3)]
+    joints, tips = np.zeros((16, 3)), np.zeros((5, 3))
+    joints[0] = _WRIST
+    for finger in range(5):
+        segments = _SEGMENTS[finger] * (1 + _FINGER * betas[_LENGTH_BETA_OF_FINGER[finger]])
+        segments = segments + np.array(_SHARE) * betas[9]
+        along = frames[finger, :, 0]
+        ends = np.cumsum(segments)
+        for bone in range(3):
+            joints[_FIRST_JOINT_OF_FINGER[finger] + bone] = _polyline(base[finger], segments, along, ends[bone] - segments[bone])[0]
+        tips[finger] = _polyline(base[finger], segments, along, ends[2])[0]
+        for s, radius in zip(_ring_positions(finger, segments), _RADII[finger], strict=True):
+            centre, bone = _polyline(base[finger], segments, along, s)
+            _, back, side = frames[finger, bone]
+            r = radius * thick * _SHRINK / np.sqrt(2)
+            for across, up in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
+                vertices.append((centre + r * across * side + r * _DEPTH * up * back)[None])
+    size = 1 + _SIZE * betas[0]
+    return tuple(_WRIST + (part - _WRIST) * size for part in (np.concatenate(vertices), joints, tips))  # type: ignore[return-value]
+
+
+def _ring_positions(finger: int, segments: Array) -> list[float]:
+    """Arc lengths of a finger's rings from its first joint: joints, bones' middles, tip."""
+    first, second, third = np.cumsum(segments)
+    if finger == 4:
+        return [first, (first + second) / 2, second, (second + third) / 2, third]
+    return [first - 0.36 * segments[0], first, (first + second) / 2, second, (second + third) / 2, third]
+
+
+def _cage_quads() -> Array:
+    """The 194 quads, outward, over 80 palm vertices and then 4 a ring (index, middle, ring, pinky, thumb)."""
+    back = np.arange(80).reshape(8, 5, 2)[..., 0]
+    palm = back + 1
+    quads: list[tuple[int, ...]] = []
+    for i in range(7):
+        for c in range(4):
+            quads.append((back[i, c], back[i, c + 1], back[i + 1, c + 1], back[i + 1, c]))
+            quads.append((palm[i, c], palm[i + 1, c], palm[i + 1, c + 1], palm[i, c + 1]))
+        quads.append((back[i + 1, 4], back[i, 4], palm[i, 4], palm[i + 1, 4]))
+        if i != 2:  # the thumb's place
+            quads.append((back[i, 0], back[i + 1, 0], palm[i + 1, 0], palm[i, 0]))
+    for c in range(4):
+        quads.append((back[0, c + 1], back[0, c], palm[0, c], palm[0, c + 1]))
+    roots = [(back[7, c], back[7, c + 1], palm[7, c + 1], palm[7, c]) for c in range(4)]
+    roots.append((back[2, 0], back[3, 0], palm[3, 0], palm[2, 0]))
+    new = 80
+    for root, radii in zip(roots, _RADII, strict=True):
+        for _ in radii:
+            ring = (new, new + 1, new + 2, new + 3)
+            for k in range(4):
+                quads.append((root[k], root[(k + 1) % 4], ring[(k + 1) % 4], ring[k]))
+            root, new = ring, new + 4
+        quads.append(root)
+    return np.array(quads)
+
+
+def _catmull_clark(quads: Array) -> tuple[Array, Array]:
+    """One Catmull-Clark step as a matrix (778, 196), rows summing to 1, and the 776 new quads.
+
+    E. Catmull, J. Clark, "Recursively generated B-spline surfaces on arbitrary topological meshes", 1978.
+    New vertices: the cage's own, then one a face, then one an edge.
+    """
+    count = int(quads.max()) + 1
+    faces_of: dict[tuple[int, int], list[int]] = {}
+    for f, quad in enumerate(quads):
+        for a, b in zip(quad, np.roll(quad, -1), strict=True):
+            faces_of.setdefault((min(a, b), max(a, b)), []).append(f)
+    edges = sorted(faces_of)
+    number = {edge: count + len(quads) + e for e, edge in enumerate(edges)}
+    matrix = np.zeros((count + len(quads) + len(edges), count))
+    for f, quad in enumerate(quads):
+        matrix[count + f, quad] = 0.25
+    for edge in edges:
+        matrix[number[edge], list(edge)] += 0.25
+        matrix[number[edge]] += matrix[[count + f for f in faces_of[edge]]].sum(0) / 4
+    for v in range(count):
+        around = [count + f for f in np.flatnonzero((quads == v).any(1))]
+        ends = [a + b - v for a, b in edges if v in (a, b)]
+        n = len(around)
+        matrix[v] = matrix[around].mean(0) / n
+        matrix[v, ends] += 1 / n**2
+        matrix[v, v] += 1 / n + (n - 3) / n  # of twice the mean of edge middles: half is v itself
+    new = []
+    for f, quad in enumerate(quads):
+        for k in range(4):
+            before, here, after = quad[k - 1], quad[k], quad[(k + 1) % 4]
+            side_a, side_b = number[min(here, after), max(here, after)], number[min(here, before), max(here, before)]
+            new.append((here, side_a, count + f, side_b))
+    return matrix, np.array(new)
+
+
+def _smooth_step(x: Array) -> Array:
+    x = np.clip(x, 0.0, 1.0)
+    return x * x * (3 - 2 * x)
+
+
+def _skinning(subdivide: Array, cage: Array) -> Array:
+    """Weights (778, 16), rows summing to 1: along each finger a smooth change of bone over about 1.5 cm a joint."""
+    member, arc = np.zeros((196, 5)), np.full((196, 5), -60.0)
+    grid = np.arange(80).reshape(8, 5, 2)
+    for finger in range(4):
+        for c in (finger, finger + 1):
+            member[grid[:, c], finger] = 1.0 if (finger, c) in ((0, 0), (3, 4)) else 0.5
+        for i, s in ((5, -17.0), (6, 0.0), (7, _WEB_MM[finger])):
+            arc[grid[i], finger] = s
+    row = 80
+    for finger in range(5):
+        for s in _ring_positions(finger, _SEGMENTS[finger]):
+            member[row : row + 4, finger], arc[row : row + 4, finger] = 1.0, s
+            row += 4
+    # The thumb's first bone carries the ball of the thumb: a soft falloff around the bone.
+    along = finger_frames()[4, 0, 0]
+    offset = cage[:80] - _BASE[4]
+    s = np.clip(offset @ along, 4.0, _SEGMENTS[4, 0])
+    distance = np.linalg.norm(offset - s[:, None] * along, axis=1)
+    arc[:80, 4] = 12.0
+    member[:80, 4] = 0.9 * _smooth_step((46.0 - distance) / 34.0)
+    member[:80, :4] *= 1 - member[:80, 4:]
+    member, arc = subdivide @ member, subdivide @ arc
+    weights = np.zeros((778, 16))
+    for finger in range(5):
+        first, second, _ = np.cumsum(_SEGMENTS[finger])
+        width = (20.0 if finger < 4 else 14.0, 13.0, 11.0)
+        on = [_smooth_step((arc[:, finger] - at) / w + 0.5) for at, w in zip((0.0, first, second), width, strict=True)]
+        chain = [1 - on[0], on[0] * (1 - on[1]), on[0] * on[1] * (1 - on[2]), on[0] * on[1] * on[2]]
+        joints = (0, *(_FIRST_JOINT_OF_FINGER[finger] + bone for bone in range(3)))
+        for joint, share in zip(joints, chain, strict=True):
+            weights[:, joint] += member[:, finger] * share
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _regressor(template: Array, directions: Array, joints: Array, joint_directions: Array) -> Array:
+    """Rows (16, 778) >= 0, sum 1, that give the joints in the template and under every shape direction (in mm)."""
+    regressor = np.zeros((16, len(template)))
+    for j in range(16):
+        near = np.argsort(np.linalg.norm(template - joints[j], axis=1), kind="stable")[:72]
+        rows = np.concatenate([template[near].T - joints[j][:, None], directions[near].reshape(len(near), -1).T])
+        wanted = np.concatenate([np.zeros(3), joint_directions[j].reshape(-1)])
+        spread = 1e-3 * np.eye(len(near))  # prefers many small weights to a few large ones
+        a = np.concatenate([rows, 1e3 * np.ones((1, len(near))), spread])
+        b = np.concatenate([wanted, [1e3], np.zeros(len(near))])
+        weights, _ = optimize.nnls(a, b)
+        regressor[j, near] = weights / weights.sum()
+    return regressor
+
+
+def standin_arrays() -> dict[str, Array]:
+    """The stand-in as the arrays of a MANO file (metres), float64: see the module's text for shapes and axes."""
+    quads = _cage_quads()
+    subdivide, fine = _catmull_clark(quads)
+    zero = np.zeros(10)
+    cage, joints, _ = _cage(zero)
+    unit = [_cage(row) for row in np.eye(10)]
+    template = subdivide @ cage
+    directions = np.stack([subdivide @ (u[0] - cage) for u in unit], axis=-1)
+    joint_directions = np.stack([u[1] - joints for u in unit], axis=-1)
+    weights = _skinning(subdivide, cage)
+    regressor = _regressor(template, directions, joints, joint_directions)
+    # smplx's tip numbers must name the middles of the end caps.
+    order = np.arange(778)
+    row = 80
+    for finger in range(5):
+        row += 4 * len(_RADII[finger])
+        cap = 196 + int(np.flatnonzero((quads == row - 4).any(1) & (quads == row - 2).any(1))[0])
+        here, there = int(np.flatnonzero(order == cap)[0]), FINGER_TIP_VERTICES[_TIP_OF_FINGER[finger]]
+        order[[here, there]] = order[[there, here]]
+    position = np.argsort(order)
+    triangles = position[np.concatenate([fine[:, [0, 1, 2]], fine[:, [0, 2, 3]]])]
+    parents = np.array(PARENTS, dtype=np.int64)
+    return {
+        "v_template": template[order] / 1000,
+        "f": triangles.astype(np.int64),
+        "shapedirs": directions[order] / 1000,
+        "posedirs": np.zeros((778, 3, 135)),
+        "J_regressor": regressor[:, order],
+        "weights": weights[order],
+        "kintree_table": np.stack([np.where(parents < 0, 2**32 - 1, parents), np.arange(16)]),
+        "hands_components": np.eye(45),
+        "hands_mean": np.zeros(45),
+    }
+
+
+def write_standin(folder: str | os.PathLike[str]) -> Path:
+    """Write MANO_RIGHT.npz into the folder, as `smplx.create(..., model_type="mano", ext="npz")` reads it."""
+    path = Path(folder) / "MANO_RIGHT.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **standin_arrays())  # type: ignore[arg-type]
+    return path
