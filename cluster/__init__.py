@@ -1,0 +1,1 @@
+"""Where does it run? The one-machine stack (`python -m cluster.local`)."""

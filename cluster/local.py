@@ -1,0 +1,160 @@
+"""Start, check and stop the one-machine stack: object store, MLflow server and Ray head, all on 127.0.0.1.
+
+    python -m cluster.local up       # starts what is not running, keeps what is; waits until all of it works
+    python -m cluster.local status   # a table; exit code 0 when all of it works, else 1
+    python -m cluster.local down     # ends what `up` started and nothing else; the state stays
+
+State lies in `$LATENTACT_HOME` (default ~/.latentact-zoo), ports from `$LATENTACT_PORT_BASE` (default 21500).
+"""
+
+import secrets
+import sys
+import time
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from cluster import process
+from cluster.environment import write_environment_file
+from cluster.mlflow_server import mlflow_server
+from cluster.object_store import object_store
+from cluster.ports import Ports, check_free
+from cluster.ray_head import forget_address, ray_head
+from cluster.server import Server
+from cluster.state import StackError, StackFolder, StackState
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def servers(folder: StackFolder, ports: Ports) -> list[Server]:
+    """The stack's servers in the order of their start."""
+    return [object_store(folder, ports), mlflow_server(folder, ports), ray_head(folder, ports)]
+
+
+def up(folder: StackFolder) -> None:
+    """Start every server that does not run and wait until all work. Raises StackError."""
+    folder.prepare()
+    with folder.locked():
+        folder.check_space()
+        state = folder.read_state()
+        ports = Ports.choose(None if state is None else state.port_base)
+        if state is None:
+            state = StackState(stack_id=secrets.token_hex(8), port_base=ports.base)
+        elif state.port_base != ports.base:
+            if any(process.is_alive(record) for record in state.processes.values()):
+                raise StackError(
+                    f"the stack runs on ports from {state.port_base}, LATENTACT_PORT_BASE asks for {ports.base}: "
+                    "stop it first (`make stop`)"
+                )
+            state.port_base = ports.base
+        folder.ensure_token()
+        stack = servers(folder, ports)
+        started = {server.name: time.monotonic() for server in stack}
+        kept = _start_missing(folder, state, stack)
+        for server in stack:
+            server.wait_ready(folder, state.processes[server.name])
+            how = (
+                "was running"
+                if server.name in kept
+                else f"ready in {time.monotonic() - started[server.name]:.1f} s"
+            )
+            console.print(f"  {server.name:<13}{server.address:<25}{how}")
+        write_environment_file(folder, ports)
+    console.print(f"  environment  {folder.environment_file}  (set -a; . {folder.environment_file}; set +a)")
+
+
+def _start_missing(folder: StackFolder, state: StackState, stack: list[Server]) -> set[str]:
+    """Start those that do not run, all at once; returns the names of those that do."""
+    kept = {
+        server.name
+        for server in stack
+        if server.name in state.processes and process.is_alive(state.processes[server.name])
+    }
+    missing = [server for server in stack if server.name not in kept]
+    for server in missing:
+        process.stop(None, server.member(state), patience_s=0)  # children of one that died
+    # Everything that can be refused is refused before anything is started.
+    for server in missing:
+        server.command()
+        check_free(server.name, server.ports)
+    for server in missing:
+        state.processes[server.name] = server.start(folder, state)
+        folder.write_state(state)
+    return kept
+
+
+def down(folder: StackFolder) -> int:
+    """End the stack's processes, last started first; returns how many there were. Raises StackError."""
+    if not folder.state_file.exists():
+        return 0
+    with folder.locked():
+        state = folder.read_state()
+        assert state is not None
+        ports = Ports(state.port_base)
+        ended = 0
+        for server in reversed(servers(folder, ports)):
+            record = state.processes.pop(server.name, None)
+            ended += process.stop(record, server.member(state), patience_s=server.stop_patience_s)
+            folder.write_state(state)
+        forget_address(folder, ports)
+    return ended
+
+
+def status(folder: StackFolder) -> list[tuple[Server, str]]:
+    """Each server and its condition: 'ready', 'running, does not answer', 'died' or 'stopped'."""
+    state = folder.read_state()
+    if state is None:
+        return []
+    rows = []
+    for server in servers(folder, Ports(state.port_base)):
+        record = state.processes.get(server.name)
+        if record is None:
+            condition = "stopped"
+        elif not process.is_alive(record):
+            condition = "died"
+        else:
+            condition = "ready" if server.is_ready() else "running, does not answer"
+        rows.append((server, condition))
+    return rows
+
+
+@click.group(help=__doc__)
+def main() -> None:
+    pass
+
+
+@main.command("up", help="Start what is not running and wait until all of it works.")
+def up_command() -> None:
+    up(StackFolder.from_environment())
+
+
+@main.command("status", help="Show each server; exit code 0 when all of them work, else 1.")
+def status_command() -> None:
+    folder = StackFolder.from_environment()
+    rows = status(folder)
+    if not rows:
+        console.print(f"no stack has been started in {folder.path}; `python -m cluster.local up` starts one")
+        sys.exit(1)
+    table = Table("server", "address", "condition", box=None, pad_edge=False)
+    for server, condition in rows:
+        table.add_row(server.name, server.address, condition)
+    console.print(table)
+    console.print(f"logs in {folder.path / 'logs'}")
+    sys.exit(0 if all(condition == "ready" for _, condition in rows) else 1)
+
+
+@main.command("down", help="End what `up` started and nothing else; the state stays.")
+def down_command() -> None:
+    folder = StackFolder.from_environment()
+    ended = down(folder)
+    console.print(
+        f"ended {ended} processes; the state stays in {folder.path}" if ended else "nothing was running"
+    )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StackError as error:
+        sys.exit(f"error: {error}")
