@@ -1,0 +1,44 @@
+"""Action text -> feature: hashed words and subwords, trained jointly (fastText; Bojanowski et al. 2017)."""
+
+from __future__ import annotations
+
+import functools
+import re
+import zlib
+
+import torch
+from torch import Tensor, nn
+
+BUCKETS = 4096
+
+
+@functools.lru_cache(maxsize=65536)
+def buckets(text: str) -> tuple[int, ...]:
+    """Bucket (1..4095) of each word and each of its character trigrams; 0 is padding."""
+    found = []
+    for word in re.findall(r"[a-z0-9]+", text.lower()):
+        marked = f"<{word}>"
+        grams = [marked, *(marked[i : i + 3] for i in range(len(marked) - 2))]
+        found += [1 + zlib.crc32(gram.encode()) % (BUCKETS - 1) for gram in grams]
+    return tuple(found)
+
+
+class TextEncoder(nn.Module):
+    """Mean of the embeddings of a text's buckets. Needs no download, and shares words between unseen texts."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.EmbeddingBag(BUCKETS, width, mode="mean", padding_idx=0)
+        # Small, so that words never seen in training stay near zero and do not disturb the words beside them.
+        nn.init.normal_(self.embedding.weight, std=0.02)
+        with torch.no_grad():
+            self.embedding.weight[0].zero_()
+        self.scale = nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, texts: list[str], text_B: Tensor) -> Tensor:
+        """Features (B, width) of `texts[text_B]`; each distinct text is encoded once."""
+        distinct, inverse_B = text_B.unique(return_inverse=True)
+        rows = [buckets(texts[i]) or (0,) for i in distinct.tolist()]
+        longest = max(map(len, rows))
+        padded = torch.tensor([row + (0,) * (longest - len(row)) for row in rows], device=text_B.device)
+        return self.scale * self.embedding(padded)[inverse_B]

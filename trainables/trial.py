@@ -1,0 +1,132 @@
+"""One trial: codebook, then indexer, then predictor, reported epoch by epoch and resumable after each.
+
+model = train_trial(TrialConfig(setting="objects"), read_clips("~/data/world"), report=lambda metrics, save: None)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from trainables.clips import Clips
+from trainables.collective import world
+from trainables.evaluate import best_contact_threshold
+from trainables.hand import load_hand
+from trainables.latentact import LatentAct, ModelError, save_model
+from trainables.noise import mix
+from trainables.optimisation import StageRun
+from trainables.shelf import Shelf
+from trainables.splits import part_clips
+from trainables.stages import STAGES, codebook_stage, fit_statistics, indexer_stage, predictor_stage
+from trainables.trial_config import TrialConfig, codebook_identity
+from trainables.windows import Windows
+
+Report = Callable[[dict[str, Any], Callable[[Path], None]], None]
+STAGE_RUNS = {"codebook": codebook_stage, "indexer": indexer_stage, "predictor": predictor_stage}
+
+
+def part_windows(config: TrialConfig, clips: Clips, part: str) -> Windows:
+    """The windows of one part, as this trial sees them."""
+    index = part_clips(clips, config.setting, part)
+    return Windows(clips, index, length=config.window, stride=config.stride, protocol=config.protocol)  # type: ignore[arg-type]
+
+
+def train_trial(
+    config: TrialConfig,
+    clips: Clips,
+    *,
+    report: Report,
+    resume_from: Path | None = None,
+    codebooks: str | None = None,
+    device: str = "cpu",
+) -> LatentAct:
+    """Train the three stages.
+
+    Args:
+        report: called after every epoch of every stage with its metrics and a function that writes a checkpoint
+            into a folder. Only predictor epochs carry `mpjpe_cm` and its kin (validation, end to end).
+        resume_from: a folder such a function wrote; training goes on from it bit for bit.
+        codebooks: url of the shelf where trained codebooks are found and left for others.
+
+    Raises:
+        ClipsError: the data do not have this setting, or no clip of a part is long enough.
+        ModelError: the checkpoint belongs to another trial, or the data were made with another hand.
+    """
+    clips = clips.to(device)
+    hand = load_hand().to(device)
+    if clips.hand != hand.name:
+        raise ModelError(
+            f"data set {clips.name!r} was made with the hand '{clips.hand}' but '{hand.name}' is loaded: "
+            "set or unset MANO_PATH, or prepare the data again"
+        )
+    train, val = part_windows(config, clips, "train"), part_windows(config, clips, "val")
+    with torch.random.fork_rng():
+        torch.manual_seed(mix(config.seed))  # initial weights; no other draw uses the global generator
+        model = LatentAct(config.model(data=clips.name, data_digest=clips.digest, hand=hand.name), hand).to(
+            device
+        )
+    fit_statistics(model, train)
+    tensors, numbers = _read_checkpoint(resume_from, config) if resume_from else ({}, {})
+    if tensors:
+        model.load_state_dict(
+            {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        )
+    shelf = Shelf(codebooks) if codebooks else None
+    identity = codebook_identity(config, clips.digest, workers=world()[1], device=torch.device(device).type)
+
+    for stage in STAGES[STAGES.index(numbers.get("stage", "codebook")) :]:
+        run = STAGE_RUNS[stage](model, train, val, config)
+        if numbers.get("stage") == stage:
+            run.load_state(tensors, numbers)
+        elif stage == "codebook" and shelf and (state := shelf.get(identity)) is not None:
+            model.codebook.load_state_dict(state)
+            continue
+        _train_stage(stage, run, model, val, config, report)
+        if stage == "codebook" and shelf and world()[0] == 0:
+            shelf.put(identity, model.codebook.state_dict())
+    return model.eval()
+
+
+def _train_stage(
+    stage: str, run: StageRun, model: LatentAct, val: Windows, config: TrialConfig, report: Report
+) -> None:
+    getattr(model, stage).requires_grad_(True)
+    for metrics in run.run():
+        epochs = run.config.epochs
+
+        def save(folder: Path) -> None:
+            _write_checkpoint(folder, stage, run, model, config)
+            if stage == "predictor":
+                current = {k: v.clone() for k, v in model.predictor.state_dict().items()}
+                model.predictor.load_state_dict(run.best)
+                model.contact_threshold.fill_(best_contact_threshold(model.forecast, val)[0])
+                save_model(model, folder)
+                model.predictor.load_state_dict(current)
+
+        report({"stage": stage, "epochs": epochs, **metrics}, save)
+    getattr(model, stage).requires_grad_(False)
+    if stage == "predictor":
+        model.contact_threshold.fill_(best_contact_threshold(model.forecast, val)[0])
+
+
+def _write_checkpoint(folder: Path, stage: str, run: StageRun, model: LatentAct, config: TrialConfig) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors, numbers = run.state()
+    tensors |= {f"model.{key}": value for key, value in model.state_dict().items()}
+    save_file({k: v.detach().cpu().clone() for k, v in tensors.items()}, folder / "trial.safetensors")
+    record = {"stage": stage, "numbers": numbers, "config": config.to_json()}
+    (folder / "trial.json").write_text(json.dumps(record, indent=1))
+
+
+def _read_checkpoint(folder: Path, config: TrialConfig) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    record = json.loads((folder / "trial.json").read_text())
+    ours, theirs = config.to_json() | {"epochs": 0}, record["config"] | {"epochs": 0}
+    if ours != theirs:
+        differ = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        raise ModelError(f"{folder}/trial.json is of another trial: {', '.join(differ)} differ")
+    return load_file(folder / "trial.safetensors"), {"stage": record["stage"], **record["numbers"]}
