@@ -1,0 +1,78 @@
+"""Small valid clips of random numbers, for the tests of everything that reads clips."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import roma
+import torch
+
+from trainables.clips import Clip, encode_png, write_clips
+
+OBJECTS = ("ball", "bowl", "box", "can", "cup", "mug", "pan", "pot")
+
+
+def random_clip(name: str, frames: int = 40, *, seed: int = 0, fps: float = 30.0, **changes: object) -> Clip:
+    """A valid clip of random numbers: a moving camera unknown in frame 7, contact in most frames, two texts and images."""
+    rng = np.random.default_rng([seed, *name.encode()])
+    camera = np.zeros((frames, 3, 4), dtype=np.float32)
+    camera[:, :, :3] = roma.rotvec_to_rotmat(torch.tensor(rng.normal(0, 0.1, (frames, 3)))).numpy()
+    camera[:, :, 3] = rng.normal(0, 0.1, (frames, 3))
+    camera[0] = np.eye(3, 4)
+    camera[7 % frames or 1 :][:1] = np.nan
+    contact = rng.random((frames, 778)) < 0.05
+    contact[::5] = False
+    known = rng.random(frames) < 0.8
+    point = np.where((known & contact.any(1))[:, None], rng.normal(0, 0.1, (frames, 3)), np.nan)
+    half = frames // 2
+    clip = Clip(
+        clip_id=name,
+        fps=fps,
+        object=OBJECTS[seed % len(OBJECTS)],
+        action="lift",
+        subject=f"person-{seed % 5}",
+        text_start=(0, half),
+        text=("reach cup", "lift cup"),
+        global_orient=rng.normal(0, 1, (frames, 3)),
+        hand_pose=rng.normal(0, 0.3, (frames, 45)),
+        transl_m=rng.normal(0, 0.2, (frames, 3)),
+        betas=rng.normal(0, 1, 10),
+        camera_to_first=camera,
+        joints_m=rng.normal(0, 0.2, (frames, 21, 3)),
+        contact_bits=contact,
+        contact_known=known,
+        contact_point_m=point,
+        image_frame=(3, half),
+        image_png=[encode_png(rng.integers(0, 255, (8, 8, 3))) for _ in range(2)],
+    )
+    return replace(clip, **changes)  # type: ignore[arg-type]
+
+
+def some_clips(count: int = 16, **changes: object) -> list[Clip]:
+    return [random_clip(f"clip-{i:04d}", 40 + i, seed=i, **changes) for i in range(count)]
+
+
+SETTINGS = {
+    "objects": {
+        "group": "object",
+        "parts": {
+            "train": ["ball", "bowl", "box", "can", "cup"],
+            "val": ["mug"],
+            "gate": ["pan"],
+            "test": ["pot"],
+        },
+    },
+    "subjects": {
+        "group": "subject",
+        "parts": {"train": ["person-0", "person-1"], "val": ["person-2", "person-3"], "test": ["person-4"]},
+    },
+}
+
+
+def write(dest: Path | str, clips: list[Clip], source: dict | None = None) -> Path | str:
+    with write_clips(dest, name="made-up", hand="standin-1", source=source or {"seed": 0}) as writer:
+        for clip in clips:
+            writer.add(clip)
+        writer.settings = json.loads(json.dumps(SETTINGS))
+    return dest

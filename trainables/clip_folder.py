@@ -1,0 +1,132 @@
+"""Where a data set lies: a local folder or an `s3://bucket/prefix`, through pyarrow's file systems."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pyarrow import fs
+
+from trainables.clip_format import ClipsError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder by its url, on the file system that reaches it."""
+
+    url: str
+    system: fs.FileSystem
+    path: str
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.system, fs.LocalFileSystem)
+
+    def read(self, name: str) -> bytes | None:
+        """All bytes of one file, None where it does not exist; ClipsError where the store does not answer."""
+        with explained(self, name):
+            try:
+                with self.system.open_input_stream(f"{self.path}/{name}") as stream:
+                    return stream.read()
+            except FileNotFoundError:
+                return None
+
+    def write(self, name: str, data: bytes) -> None:
+        with explained(self, name), self.system.open_output_stream(f"{self.path}/{name}") as stream:
+            stream.write(data)
+
+    def is_empty(self) -> bool:
+        """True where nothing lies there, whether or not the folder exists."""
+        with explained(self, ""):
+            return not self.system.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest, None where there is none."""
+        data = self.read(MANIFEST)
+        if data is None:
+            return None
+        try:
+            manifest = json.loads(data)
+        except ValueError as error:
+            raise ClipsError(
+                f"{self.url}/{MANIFEST} is not JSON ({error}); prepare the data set again."
+            ) from error
+        if not isinstance(manifest, dict):
+            raise ClipsError(f"{self.url}/{MANIFEST} is not a JSON object; prepare the data set again.")
+        return manifest
+
+
+def open_folder(url: str | os.PathLike[str]) -> Folder:
+    """The folder of a local path, a file:// or an s3:// url. Nothing is read yet, and it need not exist.
+
+    S3 honours AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3), AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+    and AWS_DEFAULT_REGION, with addresses in path style (endpoint/bucket/key) where an endpoint is named.
+    """
+    text = os.fspath(url).rstrip("/") or "/"
+    parts = urlsplit(text)
+    if "://" not in text:
+        return Folder(text, fs.LocalFileSystem(), str(Path(text).expanduser().absolute()))
+    if parts.scheme == "file":
+        return Folder(text, fs.LocalFileSystem(), unquote(parts.path))
+    if parts.scheme != "s3" or not parts.netloc:
+        raise ClipsError(f"{text}: cannot reach such a place; give a local path or s3://bucket/prefix.")
+    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
+    options: dict[str, Any] = (
+        {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if endpoint.netloc else {}
+    )
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if (
+        region or endpoint.netloc
+    ):  # without a region the AWS client asks the machine's metadata service, and waits
+        options["region"] = region or "us-east-1"
+    system = fs.S3FileSystem(
+        connect_timeout=3,
+        request_timeout=30,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=3),
+        **options,
+    )
+    return Folder(text, system, text.removeprefix("s3://"))
+
+
+@contextmanager
+def explained(folder: Folder, name: str) -> Iterator[None]:
+    """Turns the store's OSError into a ClipsError that names the url and what to check."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        where = f"{folder.url}/{name}".rstrip("/")
+        if folder.is_local:
+            raise ClipsError(
+                f"{where}: {error.strerror or error}; check the path, its permissions and the disk."
+            ) from error
+        raise ClipsError(f"{where}: {_advice(str(error), folder)} (the store said: {error})") from error
+
+
+def _advice(said: str, folder: Folder) -> str:
+    lower = said.lower()
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS itself"
+    if any(
+        word in lower
+        for word in (
+            "access_denied",
+            "access denied",
+            "invalid_access_key",
+            "signature",
+            "403",
+            "accessdenied",
+        )
+    ):
+        return "access was denied; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that this key may use the bucket."
+    if "no_such_bucket" in lower or "nosuchbucket" in lower or "bucket does not exist" in lower:
+        return f"the bucket {folder.path.split('/')[0]!r} does not exist at {endpoint}; check its name and AWS_ENDPOINT_URL."
+    if "network_connection" in lower or "curlcode" in lower or "timeout" in lower:
+        return f"the store at {endpoint} cannot be reached; check that it runs and that AWS_ENDPOINT_URL is right."
+    return f"the store at {endpoint} refused; check the url, AWS_ENDPOINT_URL and the credentials."

@@ -1,0 +1,213 @@
+"""A whole data set as a handful of contiguous tensors.
+
+Suffixes: C clips, F frames of all clips end to end, I images, J 21 joints, V 778 vertices.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from trainables.clip_folder import MANIFEST, Folder, open_folder
+from trainables.clip_format import (
+    FRAME_SHAPES,
+    GROUPS,
+    SCHEMA_VERSION,
+    WINDOW_FPS,
+    ClipsError,
+    decode_png,
+    manifest_digest,
+)
+from trainables.clip_resampling import resample
+from trainables.clip_table import ARROW_SCHEMA, contact_maps, frame_counts, list_frames, list_values
+
+IMAGE_SIDE_WHEN_NONE = (
+    64  # side of the black square that stands for "no image" where a data set has none at all
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """A data set at 30 fps. Lengths in metres, rotations axis-angle or matrices, each frame in its own camera.
+
+    Where something is unknown its `_known` entry is False and the numbers are a harmless placeholder (camera: identity,
+    contact point: zero), never NaN.
+    """
+
+    name: str
+    hand: str
+    digest: str
+    manifest: dict[str, Any]
+    clip_ids: list[str]
+    groups: dict[str, list[str | None]]  # column -> its value for each clip
+    texts: list[str]
+    offsets_C1: Tensor  # int64 (C+1): clip c is frames offsets[c] to offsets[c+1]
+    global_orient_F3: Tensor
+    hand_pose_F45: Tensor
+    betas_C10: Tensor
+    transl_F3: Tensor
+    camera_rot_F33: Tensor  # frame's camera -> first frame's camera of its clip
+    camera_transl_F3: Tensor
+    camera_known_F: Tensor  # bool
+    joints_FJ3: Tensor
+    contact_FV: Tensor  # uint8, 0 or 1
+    contact_known_F: Tensor  # bool
+    point_F3: Tensor
+    point_known_F: Tensor  # bool
+    image_F: Tensor  # int64: latest image at or before the frame inside its clip, -1 where there is none
+    images_I: Tensor  # uint8 (I, H, W, 3)
+    text_F: Tensor  # int64: index into texts
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    @property
+    def frames(self) -> int:
+        return len(self.transl_F3)
+
+    @property
+    def device(self) -> torch.device:
+        return self.transl_F3.device
+
+    def to(self, device: str | torch.device) -> "Clips":
+        """The same data set with every tensor on `device`."""
+        tensors = {
+            f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)
+        }
+        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+
+
+def read_clips(path: str | os.PathLike[str]) -> Clips:
+    """Reads a data set from a local folder or s3:// url, verifies the sha256 of every shard, resamples to 30 fps.
+
+    Raises ClipsError where the folder or its manifest is missing, a shard is damaged, the schema is another one, or the
+    store does not let us in.
+    """
+    folder = open_folder(path)
+    manifest = folder.manifest()
+    if manifest is None:
+        raise ClipsError(
+            f"{folder.url}: nothing is there; check the path, or make a data set with "
+            f"`python -m trainables.prepare world {folder.url}`."
+            if folder.is_empty()
+            else f"{folder.url}: holds no {MANIFEST}, so it is no data set or one whose writing was interrupted; "
+            "delete it and prepare it again with `python -m trainables.prepare`."
+        )
+    if manifest.get("schema") != SCHEMA_VERSION:
+        raise ClipsError(
+            f"{folder.url}/{MANIFEST}, field schema: is {manifest.get('schema')!r}, this version reads {SCHEMA_VERSION}; "
+            "prepare the data set again with this version."
+        )
+    missing = {"name", "hand", "shards", "settings"} - manifest.keys()
+    if missing or not manifest["shards"]:
+        raise ClipsError(
+            f"{folder.url}/{MANIFEST}: lacks {', '.join(sorted(missing)) or 'shards'}; prepare it again."
+        )
+    with ThreadPoolExecutor(
+        max_workers=4
+    ) as pool:  # hashing, decompression and the network all release the GIL
+        tables = list(pool.map(lambda shard: _read_shard(folder, shard), manifest["shards"]))
+    return assemble(tables, manifest, where=folder.url)
+
+
+def _read_shard(folder: Folder, shard: dict[str, Any]) -> pa.Table:
+    file = f"{folder.url}/{shard['file']}"
+    data = folder.read(shard["file"])
+    if data is None:
+        raise ClipsError(
+            f"{file}: the manifest lists this shard, but it is gone; prepare or copy the data set again."
+        )
+    found = hashlib.sha256(data).hexdigest()
+    if found != shard["sha256"]:
+        raise ClipsError(
+            f"{file}: damaged (sha256 {found[:12]}..., the manifest says {shard['sha256'][:12]}...); "
+            "prepare or copy the data set again."
+        )
+    table = pq.read_table(pa.BufferReader(data), use_threads=False)
+    if not table.schema.equals(ARROW_SCHEMA):
+        raise ClipsError(
+            f"{file}: its columns are not those of schema {SCHEMA_VERSION}; prepare the data set again."
+        )
+    return table
+
+
+def assemble(tables: Sequence[pa.Table], manifest: dict[str, Any], where: str) -> Clips:
+    """The tensors of the shards' tables. `where` names the data set in errors."""
+    table = pa.concat_tables(tables)
+    frames_C = frame_counts(table, where)
+    offsets = np.concatenate([[0], np.cumsum(frames_C)])
+    first_C, frames = offsets[:-1], int(offsets[-1])
+    ids = table["clip_id"].to_pylist()
+    if len(set(ids)) != len(ids):
+        raise ClipsError(f"{where}, field clip_id: two clips share a name; prepare the data set again.")
+
+    flat = {name: list_values(table, name).reshape(frames, *shape) for name, shape in FRAME_SHAPES.items()}
+    camera_known = ~np.isnan(flat["camera_to_first"]).any((1, 2))
+    point_known = ~np.isnan(flat["contact_point_m"]).any(1)
+    camera = np.where(camera_known[:, None, None], flat["camera_to_first"], np.eye(3, 4, dtype=np.float32))
+
+    # An entry of text holds until the next one; the first of every clip stands at its first frame, so none leaks over.
+    texts, text_of_entry = np.unique(list_values(table, "text").astype(str), return_inverse=True)
+    text_start = list_frames(table, "text_start", first_C)
+    text_F = np.repeat(text_of_entry, np.diff(np.append(text_start, frames)))
+    # An image holds likewise, but only to the end of its own clip.
+    image_start = list_frames(table, "image_frame", first_C)
+    image_F = np.searchsorted(image_start, np.arange(frames), side="right") - 1
+    start_of_image_F = np.append(image_start, -1)[image_F]
+    image_F = np.where(start_of_image_F >= np.repeat(first_C, frames_C), image_F, -1)
+
+    numbers: dict[str, NDArray[Any]] = {
+        "offsets_C1": offsets.astype(np.int64),
+        "global_orient_F3": flat["global_orient"],
+        "hand_pose_F45": flat["hand_pose"],
+        "betas_C10": list_values(table, "betas").reshape(len(ids), 10),
+        "transl_F3": flat["transl_m"],
+        "camera_rot_F33": np.ascontiguousarray(camera[:, :, :3]),
+        "camera_transl_F3": np.ascontiguousarray(camera[:, :, 3]),
+        "camera_known_F": camera_known,
+        "joints_FJ3": flat["joints_m"],
+        "contact_FV": contact_maps(table),
+        "contact_known_F": list_values(table, "contact_known"),
+        "point_F3": np.where(point_known[:, None], flat["contact_point_m"], np.float32(0)),
+        "point_known_F": point_known,
+        "image_F": image_F.astype(np.int64),
+        "images_I": _images(table, where),
+        "text_F": text_F.astype(np.int64),
+    }
+    clips = Clips(
+        name=manifest["name"],
+        hand=manifest["hand"],
+        digest=manifest_digest(manifest),
+        manifest=manifest,
+        clip_ids=ids,
+        groups={name: table[name].to_pylist() for name in GROUPS},
+        texts=texts.tolist(),
+        **{
+            name: torch.from_numpy(np.require(array, requirements=["C", "W"]))
+            for name, array in numbers.items()
+        },
+    )
+    fps_C = table["fps"].to_numpy().astype(np.float64)
+    return clips if (fps_C == WINDOW_FPS).all() else resample(clips, torch.from_numpy(fps_C), WINDOW_FPS)
+
+
+def _images(table: pa.Table, where: str) -> NDArray[np.uint8]:
+    pngs = [png for chunk in table["image_png"].chunks for png in chunk.flatten().to_pylist()]
+    if not pngs:
+        return np.zeros((0, IMAGE_SIDE_WHEN_NONE, IMAGE_SIDE_WHEN_NONE, 3), dtype=np.uint8)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        pictures = list(pool.map(decode_png, pngs, chunksize=64))
+    if len({picture.shape for picture in pictures}) > 1:
+        raise ClipsError(
+            f"{where}, field image_png: pictures differ in size; prepare it again with one square size."
+        )
+    return np.stack(pictures)

@@ -1,0 +1,93 @@
+"""Clips as rows of a parquet shard, and the rows as flat arrays again, without a Python object a frame."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from trainables.clip_format import CONTACT_BYTES, FRAME_SHAPES, GROUPS, VERTICES, Clip, ClipsError
+
+_FLOATS = pa.list_(pa.float32())
+ARROW_SCHEMA = pa.schema(
+    [
+        ("clip_id", pa.string()),
+        ("fps", pa.float32()),
+        *((group, pa.string()) for group in GROUPS),
+        ("text_start", pa.list_(pa.int32())),
+        ("text", pa.list_(pa.string())),
+        ("betas", _FLOATS),
+        *((name, _FLOATS) for name in FRAME_SHAPES),
+        ("contact_bits", pa.binary()),
+        ("contact_known", pa.list_(pa.bool_())),
+        ("image_frame", pa.list_(pa.int32())),
+        ("image_png", pa.list_(pa.binary())),
+    ]
+)
+
+
+def to_table(clips: Sequence[Clip]) -> pa.Table:
+    """The rows of one shard."""
+
+    def flat(name: str) -> list[NDArray[Any]]:
+        return [np.asarray(getattr(clip, name), dtype=np.float32).ravel() for clip in clips]
+
+    columns: dict[str, Any] = {name: flat(name) for name in ("betas", *FRAME_SHAPES)}
+    columns |= {name: [getattr(clip, name) for clip in clips] for name in ("clip_id", "fps", *GROUPS)}
+    columns |= {name: [list(getattr(clip, name)) for clip in clips] for name in ("text", "image_png")}
+    for name in ("text_start", "image_frame"):
+        columns[name] = [np.asarray(getattr(clip, name), dtype=np.int32) for clip in clips]
+    columns["contact_bits"] = [np.packbits(clip.contact_bits, axis=-1).tobytes() for clip in clips]
+    columns["contact_known"] = [np.asarray(clip.contact_known, dtype=np.bool_) for clip in clips]
+    return pa.table(
+        [pa.array(columns[field.name], type=field.type) for field in ARROW_SCHEMA], schema=ARROW_SCHEMA
+    )
+
+
+def frame_counts(table: pa.Table, where: str) -> NDArray[np.int64]:
+    """Frames of every clip. Raises ClipsError, naming `where` and the field, unless all columns agree on it."""
+    frames_C = _entry_counts(table, "transl_m") // 3
+    sizes = {name: int(np.prod(shape)) for name, shape in FRAME_SHAPES.items()} | {"contact_known": 1}
+    found = {name: _entry_counts(table, name) for name in (*sizes, "betas")}
+    found["contact_bits"] = np.concatenate(
+        [np.diff(_byte_offsets(chunk)) for chunk in table["contact_bits"].chunks]
+    )
+    expected = {name: frames_C * size for name, size in sizes.items()}
+    expected |= {"betas": np.full(len(frames_C), 10), "contact_bits": frames_C * CONTACT_BYTES}
+    for name, counts in expected.items():
+        if (found[name] != counts).any():
+            raise ClipsError(
+                f"{where}, field {name}: its length does not fit the clip's frames; prepare it again."
+            )
+    return frames_C
+
+
+def list_values(table: pa.Table, name: str) -> NDArray[Any]:
+    """All entries of a list column, end to end."""
+    return np.concatenate([chunk.flatten().to_numpy(zero_copy_only=False) for chunk in table[name].chunks])
+
+
+def list_frames(table: pa.Table, name: str, first_C: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All entries of a list column that counts frames within the clip, counted through the data set instead."""
+    return list_values(table, name).astype(np.int64) + np.repeat(first_C, _entry_counts(table, name))
+
+
+def contact_maps(table: pa.Table) -> NDArray[np.uint8]:
+    """The contact maps of all frames, (F, 778), 0 or 1."""
+    parts = []
+    for chunk in table["contact_bits"].chunks:
+        offsets = _byte_offsets(chunk)
+        parts.append(np.frombuffer(chunk.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]])
+    return np.unpackbits(np.concatenate(parts).reshape(-1, CONTACT_BYTES), axis=1, count=VERTICES)
+
+
+def _entry_counts(table: pa.Table, name: str) -> NDArray[np.int64]:
+    return np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in table[name].chunks]).astype(
+        np.int64
+    )
+
+
+def _byte_offsets(chunk: pa.BinaryArray) -> NDArray[np.int64]:
+    offsets = np.frombuffer(chunk.buffers()[1], dtype=np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return offsets.astype(np.int64)

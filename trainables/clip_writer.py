@@ -1,0 +1,232 @@
+"""Writing a data set so that it is whole or absent.
+
+Shards are first written into a temporary folder and read back to compute the statistics. A local data set then appears by
+one rename; on S3 the shards are sent first and the manifest, which makes them a data set, last.
+"""
+
+import hashlib
+import io
+import json
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pyarrow.parquet as pq
+
+from trainables.clip_folder import MANIFEST, explained, open_folder
+from trainables.clip_format import (
+    GROUPS,
+    SCHEMA_VERSION,
+    WINDOW_FPS,
+    Clip,
+    ClipsError,
+    check_clip,
+    manifest_digest,
+)
+from trainables.clip_reader import assemble
+from trainables.clip_table import to_table
+from trainables.splits import PARTS
+from trainables.train_statistics import train_statistics
+
+CLIPS_PER_SHARD = 256
+logger = logging.getLogger(__name__)
+
+
+class ClipWriter:
+    """Context manager that collects clips and publishes them at a clean exit; after a failure nothing is visible.
+
+    Set `settings` before the exit: {"objects": {"group": "object", "parts": {"train": [...], "val": [...], ...}}}.
+    Where an equal data set (same name, hand and source) lies at the destination already, `finished` is True from the
+    start: an importer may skip its work, and whatever it adds is dropped.
+    """
+
+    def __init__(
+        self,
+        dest: str | os.PathLike[str],
+        *,
+        name: str,
+        hand: str,
+        source: dict[str, Any],
+        contact_radius_m: float,
+    ):
+        self.settings: dict[str, dict[str, Any]] = {}
+        self.report: dict[str, Any] = {}  # what an importer measured on its way, kept in the manifest
+        self.finished = False
+        self.manifest: dict[str, Any] = {}
+        self._folder = open_folder(dest)
+        source = json.loads(json.dumps(source))
+        self._head = {
+            "schema": SCHEMA_VERSION,
+            "name": name,
+            "hand": hand,
+            "fps": WINDOW_FPS,
+            "source": source,
+        }
+        self._head["contact_radius_m"] = contact_radius_m
+        self._pending: list[Clip] = []
+        self._shards: list[dict[str, Any]] = []
+        self._ids: set[str] = set()
+        self._values: dict[str, set[str]] = {group: set() for group in GROUPS}
+        self._images = 0
+
+    def __enter__(self) -> Self:
+        self.finished = self._already_there()
+        if not self.finished:
+            self._stage = self._make_stage()
+        return self
+
+    def add(self, clip: Clip) -> None:
+        """Adds one clip. Raises ClipsError, naming clip and field, where it is not whole or its id was used before."""
+        if self.finished:
+            return
+        check_clip(clip)
+        if clip.clip_id in self._ids:
+            raise ClipsError(
+                f"clip {clip.clip_id!r}, field clip_id: used twice; give every clip its own name."
+            )
+        self._ids.add(clip.clip_id)
+        for group, values in self._values.items():
+            value = getattr(clip, group)
+            if value is not None:
+                values.add(value)
+        self._images += len(clip.image_png)
+        self._pending.append(clip)
+        if len(self._pending) == CLIPS_PER_SHARD:
+            self._flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.finished:
+            return
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            shutil.rmtree(self._stage, ignore_errors=True)
+
+    def _flush(self) -> None:
+        buffer = io.BytesIO()
+        pq.write_table(
+            to_table(self._pending), buffer, compression="zstd", use_dictionary=False, write_statistics=False
+        )
+        data = buffer.getvalue()
+        shard = {
+            "file": f"shard-{len(self._shards):05d}.parquet",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "clips": len(self._pending),
+            "frames": sum(clip.frames for clip in self._pending),
+        }
+        with explained(self._folder, shard["file"]):
+            (self._stage / shard["file"]).write_bytes(data)
+        self._shards.append(shard)
+        self._pending = []
+        logger.info("%s: %d clips, %d frames written", self._folder.url, len(self._ids), self._frames())
+
+    def _frames(self) -> int:
+        return sum(shard["frames"] for shard in self._shards)
+
+    def _finish(self) -> None:
+        if self._pending:
+            self._flush()
+        if not self._shards:
+            raise ClipsError(
+                f"{self._folder.url}: no clip was written, so there is no data set; check the source."
+            )
+        self._check_settings()
+        groups = {group: len(values) for group, values in self._values.items() if values}
+        counts = {"clips": len(self._ids), "frames": self._frames(), "images": self._images, "groups": groups}
+        manifest: dict[str, Any] = {
+            **self._head,
+            "shards": self._shards,
+            "counts": counts,
+            "settings": self.settings,
+            "report": self.report,
+        }
+        # Normalised through JSON, so that what is digested here is what a reader will digest.
+        manifest = json.loads(json.dumps(manifest))
+        tables = [pq.read_table(self._stage / shard["file"], use_threads=False) for shard in self._shards]
+        clips = assemble(tables, manifest, where=self._folder.url)
+        for name, setting in manifest["settings"].items():
+            setting["statistics"] = train_statistics(clips, name)
+        self.manifest = manifest
+        (self._stage / MANIFEST).write_text(
+            json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        )
+        self._publish()
+        logger.info("%s: finished, digest %s", self._folder.url, manifest_digest(manifest))
+
+    def _check_settings(self) -> None:
+        for name, setting in self.settings.items():
+            where = f"{self._folder.url}, setting {name!r}"
+            if setting.get("group") not in GROUPS:
+                raise ClipsError(
+                    f"{where}: its group is {setting.get('group')!r}; it must be one of {', '.join(GROUPS)}."
+                )
+            parts = setting["parts"]
+            strange = set(parts) - set(PARTS)
+            if strange:
+                raise ClipsError(f"{where}: has a part {min(strange)!r}; parts are {', '.join(PARTS)}.")
+            absent = {value for values in parts.values() for value in values} - self._values[setting["group"]]
+            if absent:
+                raise ClipsError(
+                    f"{where}: names {min(absent)!r}, but no clip's {setting['group']} is that."
+                )
+
+    def _already_there(self) -> bool:
+        """True where the destination holds this very data set; ClipsError where it holds anything else."""
+        there = self._folder.manifest()
+        if there is not None:
+            if all(there.get(key) == value for key, value in self._head.items()):
+                self.manifest = there
+                logger.info("%s: there already, left alone", self._folder.url)
+                return True
+            differs = next(key for key, value in self._head.items() if there.get(key) != value)
+            raise ClipsError(
+                f"{self._folder.url}: holds another data set ({differs} is {there.get(differs)!r}, not "
+                f"{self._head[differs]!r}); choose another DEST, or delete that folder first."
+            )
+        if self._folder.is_local and not self._folder.is_empty():
+            raise ClipsError(
+                f"{self._folder.url}: holds files but no {MANIFEST}; choose an empty or new folder as DEST."
+            )
+        return False
+
+    def _make_stage(self) -> Path:
+        if not self._folder.is_local:
+            return Path(tempfile.mkdtemp(prefix="clips-"))
+        final = Path(self._folder.path)
+        with explained(self._folder, ""):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=f".{final.name}.partial-", dir=final.parent))
+
+    def _publish(self) -> None:
+        if not self._folder.is_local:
+            for shard in self._shards:
+                self._folder.write(shard["file"], (self._stage / shard["file"]).read_bytes())
+            self._folder.write(MANIFEST, (self._stage / MANIFEST).read_bytes())
+            return
+        self._stage.chmod(0o755)  # mkdtemp makes it private; a data set is as readable as any folder
+        try:
+            self._stage.rename(self._folder.path)
+        except OSError:
+            # Another process may have finished the same data set in the meantime; then there is nothing left to do.
+            if not self._already_there():
+                raise
+
+
+def write_clips(
+    dest: str | os.PathLike[str],
+    *,
+    name: str,
+    hand: str,
+    source: dict[str, Any],
+    contact_radius_m: float = 0.005,
+) -> ClipWriter:
+    """A writer for `dest` (local path or s3://). `hand` is the name of the hand model, `source` what the importer was
+    given: whatever changes the clips must be in it, for it decides whether a data set already there is the same one."""
+    return ClipWriter(dest, name=name, hand=hand, source=source, contact_radius_m=contact_radius_m)

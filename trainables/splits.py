@@ -1,0 +1,156 @@
+"""Parts of a setting: which held-out groups train, select (val), gate (promotion) and test.
+
+A setting holds out whole groups (all clips of an object, a subject, ...), never single clips. A fold of a setting is
+written `objects:2/6`: the groups of `objects` cut into 6, the second of them as test; counted from 1.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainables.clip_format import ClipsError
+
+if TYPE_CHECKING:
+    from trainables.clip_reader import Clips
+
+PARTS = ("train", "val", "gate", "test")
+Parts = dict[str, list[str]]
+
+
+def make_split(values: Mapping[str, int], shares: Mapping[str, float], seed: int) -> Parts:
+    """Deals the groups (name -> number of clips) out to the parts so that clips come close to `shares`.
+
+    Shuffled by `seed`, then each group goes to the part that lacks most; every part with a share gets a group.
+    Raises ClipsError where there are fewer groups than parts.
+    """
+    wanted = {part: share for part, share in shares.items() if share > 0}
+    unknown = set(wanted) - set(PARTS)
+    if unknown:
+        raise ClipsError(f"unknown part {min(unknown)!r}; parts are {', '.join(PARTS)}.")
+    if len(values) < len(wanted):
+        raise ClipsError(
+            f"{len(values)} groups cannot fill {len(wanted)} parts; record more groups or ask fewer parts."
+        )
+    order = sorted(values)
+    random.Random(seed).shuffle(order)
+    clips, total = sum(values.values()), sum(wanted.values())
+    lack = {part: clips * share / total for part, share in wanted.items()}
+    parts: Parts = {part: [] for part in PARTS if part in wanted}
+    for i, name in enumerate(order):
+        empty = [part for part in parts if not parts[part]]
+        candidates = empty if len(order) - i <= len(empty) else list(parts)
+        part = max(candidates, key=lambda candidate: lack[candidate])
+        parts[part].append(name)
+        lack[part] -= values[name]
+    return {part: sorted(names) for part, names in parts.items()}
+
+
+def k_fold(values: Iterable[str], fold: int, folds: int) -> Parts:
+    """Parts of fold `fold` (1 to `folds`): every group is test in exactly one fold.
+
+    The groups are ordered by the sha256 of their name, so no seed enters, and cut into `folds` runs that differ by at
+    most one group. Run `fold` is test; the groups that follow it (as many as the next run, at least two, around the end)
+    are val and gate, val taking the odd one; the rest train.
+    """
+    order = by_hash(values)
+    count = len(order)
+    if count < 4 or not 3 <= folds <= count:
+        raise ClipsError(
+            f"{count} groups cannot make {folds} folds; needs at least 4 groups and 3 to {count} folds."
+        )
+    if not 1 <= fold <= folds:
+        raise ClipsError(f"there is no fold {fold} of {folds}; folds are counted from 1.")
+    cuts = [round(count * i / folds) for i in range(folds + 1)]
+    sizes = [after - before for before, after in pairwise(cuts)]
+    test, held = sizes[fold - 1], max(2, sizes[fold % folds])
+    if test + held >= count:
+        raise ClipsError(f"{count} groups in {folds} folds leave none to train on; ask for {count} folds.")
+    turned = order[cuts[fold - 1] :] + order[: cuts[fold - 1]]
+    val = test + (held + 1) // 2
+    parts = {
+        "test": turned[:test],
+        "val": turned[test:val],
+        "gate": turned[val : test + held],
+        "train": turned[test + held :],
+    }
+    return {part: sorted(parts[part]) for part in PARTS}
+
+
+def fold_settings(setting: str, folds: int) -> list[str]:
+    """The names of all folds of a setting: objects:1/6 ... objects:6/6."""
+    return [f"{setting}:{fold}/{folds}" for fold in range(1, folds + 1)]
+
+
+def setting_group(clips: "Clips", setting: str) -> str:
+    """The column (object, subject, ...) whose values a setting holds out."""
+    return _declared(clips, setting)[0]
+
+
+def setting_parts(clips: "Clips", setting: str) -> Parts:
+    """The groups of each part of a setting or of a fold of it; always with a `gate`, taken from `val` if need be."""
+    _, parts, fold = _declared(clips, setting)
+    if fold is not None:
+        return k_fold([name for names in parts.values() for name in names], *fold)
+    if not parts.get("gate"):
+        val = by_hash(parts.get("val", []))
+        if len(val) < 2:
+            raise ClipsError(
+                f"setting {setting!r} of {clips.name!r} has no gate part and {len(val)} group(s) in val, too few to halve; "
+                f"use folds, such as {setting}:1/4."
+            )
+        half = (len(val) + 1) // 2
+        parts = parts | {"val": sorted(val[:half]), "gate": sorted(val[half:])}
+    return {part: parts.get(part, []) for part in PARTS}
+
+
+def part_clips(clips: "Clips", setting: str, part: str) -> Tensor:
+    """Indices (int64, ascending) of the clips in one part of a setting. Proves each time that parts share nothing."""
+    if part not in PARTS:
+        raise ClipsError(f"unknown part {part!r}; parts are {', '.join(PARTS)}.")
+    parts = setting_parts(clips, setting)
+    column = np.asarray(clips.groups[setting_group(clips, setting)], dtype=object)
+    index = {name: np.flatnonzero(np.isin(column, np.asarray(parts[name], dtype=object))) for name in PARTS}
+    _prove_disjoint(clips, setting, parts, index)
+    if len(index[part]) == 0:
+        raise ClipsError(
+            f"part {part!r} of setting {setting!r} of {clips.name!r} holds no clip; choose another setting."
+        )
+    return torch.from_numpy(index[part]).to(clips.device)
+
+
+def by_hash(values: Iterable[str]) -> list[str]:
+    """Distinct names in the order of their sha256: arbitrary, but the same everywhere."""
+    return sorted(set(values), key=lambda name: hashlib.sha256(name.encode()).digest())
+
+
+def _declared(clips: "Clips", setting: str) -> tuple[str, Parts, tuple[int, int] | None]:
+    match = re.fullmatch(r"([^:]+)(?::(\d+)/(\d+))?", setting)
+    settings = clips.manifest["settings"]
+    if match is None or match[1] not in settings:
+        raise ClipsError(
+            f"{clips.name!r} has no setting {setting!r}; it has {', '.join(sorted(settings)) or 'none'}, "
+            "and folds of them, written like objects:1/6."
+        )
+    entry = settings[match[1]]
+    return entry["group"], dict(entry["parts"]), (int(match[2]), int(match[3])) if match[2] else None
+
+
+def _prove_disjoint(clips: "Clips", setting: str, parts: Parts, index: dict[str, np.ndarray]) -> None:
+    groups = [name for names in parts.values() for name in names]
+    if len(set(groups)) != len(groups):
+        twice = sorted({name for name in groups if groups.count(name) > 1})
+        raise ClipsError(
+            f"setting {setting!r} of {clips.name!r}: group {twice[0]!r} lies in two parts; prepare it again."
+        )
+    taken = [clips.clip_ids[i] for rows in index.values() for i in rows]
+    if len(set(taken)) != len(taken):
+        raise ClipsError(
+            f"setting {setting!r} of {clips.name!r}: a clip lies in two parts; prepare it again."
+        )
