@@ -6,6 +6,7 @@ Rest pose and axes are MANO's: metres, fingers along -x, palm facing -y, thumb t
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
@@ -21,7 +22,7 @@ from smplx.lbs import lbs
 from smplx.utils import Struct
 from torch import Tensor
 
-from trainables.standin_hand import FINGER_TIP_VERTICES, NAME, standin_arrays
+from trainables.standin_hand import FINGER_BACKS, FINGER_TIP_VERTICES, NAME, standin_arrays
 
 PALM_NORMAL = (0.0, -1.0, 0.0)  # out of the palm
 FINGER_DIRECTION = (-1.0, 0.0, 0.0)  # wrist to finger tips
@@ -30,16 +31,19 @@ THUMB_SIDE = (0.0, 0.0, 1.0)
 OPENPOSE_ORDER = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 
 _KNUCKLE = ((-0.45, 1.65), (-0.45, 0.45), (-0.25, 0.25))
-_MIDDLE = ((-0.15, 1.95), (-0.12, 0.12), (-0.15, 0.15))
-_END = ((-0.25, 1.50), (-0.12, 0.12), (-0.15, 0.15))
+_MIDDLE = ((-0.20, 1.95), (-0.15, 0.15), (-0.20, 0.20))
+_END = ((-0.30, 1.50), (-0.20, 0.20), (-0.20, 0.20))
 _THUMB = (
     ((-0.80, 1.00), (-0.80, 0.90), (-0.80, 0.80)),
     ((-0.45, 1.15), (-0.40, 0.40), (-0.35, 0.35)),
     ((-0.60, 1.50), (-0.12, 0.12), (-0.20, 0.20)),
 )
-# Radians, (45, 2) lower and upper, of `Hand.pose_from_angles`' (flexion, abduction, twist) a joint. Ranges of motion as
-# goniometry gives them (AAOS), with a few degrees for skin and for joints that a surface model places off the bone.
-JOINT_LIMITS = torch.tensor([*(_KNUCKLE + _MIDDLE + _END) * 4, *(limit for joint in _THUMB for limit in joint)])
+# Radians, (45, 2) lower and upper, of (flexion, abduction, twist) a joint as `Hand.pose_from_angles` takes them.
+# Ranges of motion as goniometry gives them (AAOS), with some degrees more because a surface model's joints lie off
+# the bones' and its flat hand is not quite straight.
+JOINT_LIMITS = torch.tensor(
+    [*(_KNUCKLE + _MIDDLE + _END) * 4, *(limit for joint in _THUMB for limit in joint)]
+)
 
 _FIELDS = {
     "v_template": (778, 3), "f": (-1, 3), "shapedirs": (778, 3, -1), "posedirs": (778, 3, 135),
@@ -63,7 +67,11 @@ class _Chumpy:
 
     def numpy(self) -> np.ndarray:
         if "idxs" in self.__dict__:  # chumpy.reordering.Select
-            return _plain(self.__dict__["a"]).ravel()[self.__dict__["idxs"]].reshape(self.__dict__["preferred_shape"])
+            return (
+                _plain(self.__dict__["a"])
+                .ravel()[self.__dict__["idxs"]]
+                .reshape(self.__dict__["preferred_shape"])
+            )
         return np.asarray(self.__dict__["x"])
 
 
@@ -114,22 +122,29 @@ def read_mano(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except KeyError as error:
         raise HandFileError(f"{file}: field {error} is missing; use MANO_RIGHT as published") from error
     except Exception as error:  # a damaged pickle can raise almost anything
-        raise HandFileError(f"{file}: not readable as MANO arrays ({error}); use MANO_RIGHT as published") from error
+        raise HandFileError(
+            f"{file}: not readable as MANO arrays ({error}); use MANO_RIGHT as published"
+        ) from error
     for name, shape in _FIELDS.items():
         got = arrays[name].shape
         if len(got) != len(shape) or any(w not in (-1, g) for g, w in zip(got, shape, strict=True)):
-            raise HandFileError(f"{file}: field {name} has shape {got}, not {shape}; use MANO_RIGHT as published")
+            raise HandFileError(
+                f"{file}: field {name} has shape {got}, not {shape}; use MANO_RIGHT as published"
+            )
     arrays["shapedirs"] = arrays["shapedirs"][:, :, :10]
     if arrays["shapedirs"].shape[2] != 10:
-        raise HandFileError(f"{file}: field shapedirs has fewer than 10 directions; use MANO_RIGHT as published")
+        raise HandFileError(
+            f"{file}: field shapedirs has fewer than 10 directions; use MANO_RIGHT as published"
+        )
     return arrays
 
 
 def smplx_mano(arrays: dict[str, np.ndarray], dtype: torch.dtype = torch.float32) -> smplx.MANO:
     """smplx's own model of these arrays: right hand, flat mean, axis-angle."""
-    return smplx.MANO(
-        "", data_struct=Struct(**arrays), is_rhand=True, use_pca=False, flat_hand_mean=True, dtype=dtype, num_betas=10
-    )
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints that MANO has 10 shape coefficients
+        return smplx.MANO(
+            "", data_struct=Struct(**arrays), use_pca=False, flat_hand_mean=True, dtype=dtype, num_betas=10
+        )
 
 
 class Hand(torch.nn.Module):
@@ -160,7 +175,8 @@ class Hand(torch.nn.Module):
         rest = model.J_regressor @ model.v_template
         keep("_rest_J3", rest)
         keep("_rest_tips_53", model.v_template[tips])
-        keep("_shape_63x10", torch.cat([torch.einsum("jv,vck->jck", model.J_regressor, model.shapedirs), model.shapedirs[tips]]).reshape(63, 10))
+        moves = torch.einsum("jv,vck->jck", model.J_regressor, model.shapedirs)
+        keep("_shape_63x10", torch.cat([moves, model.shapedirs[tips]]).reshape(63, 10))
         keep("_tip_posedirs", model.posedirs.view(135, 778, 3)[:, tips].reshape(135, 15))
         keep("_tip_weights_5J", model.lbs_weights[tips])
         keep("joint_axes", _joint_axes(rest, model.v_template[tips]))
@@ -174,10 +190,13 @@ class Hand(torch.nn.Module):
             self._levels.append(level)
             level = [j for j in range(16) if parents[j] in level]
 
-    def joints(self, global_orient_B3: Tensor, hand_pose_B45: Tensor, betas_B10: Tensor, transl_B3: Tensor) -> Tensor:
+    def joints(
+        self, global_orient_B3: Tensor, hand_pose_B45: Tensor, betas_B10: Tensor, transl_B3: Tensor
+    ) -> Tensor:
         """21 joints (B, 21, 3) in metres, OpenPose order; equal to smplx's without skinning 778 vertices."""
         batch = hand_pose_B45.shape[0]
-        points = torch.cat([self._rest_J3, self._rest_tips_53]).view(1, 63) + betas_B10 @ self._shape_63x10.T
+        rest = torch.cat([self._rest_J3, self._rest_tips_53]).view(1, 63)
+        points = rest + betas_B10 @ self._shape_63x10.T
         points = points.view(-1, 21, 3).expand(batch, 21, 3)
         rest, tips = points[:, :16], points[:, 16:]
         turns = torch.cat([global_orient_B3, hand_pose_B45], dim=1).view(batch, 16, 3)
@@ -198,27 +217,35 @@ class Hand(torch.nn.Module):
                 rotation[j], position[j] = turned[:, k], moved[:, k]
         turned_J, moved_J = torch.stack(rotation, dim=1), torch.stack(position, dim=1)
         offset = moved_J - (turned_J @ rest[..., None])[..., 0]
-        tip_turn = torch.einsum("tj,bjk->btk", self._tip_weights_5J, turned_J.view(batch, 16, 9)).view(batch, 5, 3, 3)
+        tip_turn = torch.einsum("tj,bjk->btk", self._tip_weights_5J, turned_J.view(batch, 16, 9)).view(
+            batch, 5, 3, 3
+        )
         tip_offset = torch.einsum("tj,bjk->btk", self._tip_weights_5J, offset)
         moved_tips = (tip_turn @ tips[..., None])[..., 0] + tip_offset
         every = torch.cat([moved_J, moved_tips], dim=1)[:, list(OPENPOSE_ORDER)]
         return every + transl_B3[:, None]
 
-    def vertices(self, global_orient_B3: Tensor, hand_pose_B45: Tensor, betas_B10: Tensor, transl_B3: Tensor) -> Tensor:
+    def vertices(
+        self, global_orient_B3: Tensor, hand_pose_B45: Tensor, betas_B10: Tensor, transl_B3: Tensor
+    ) -> Tensor:
         """All 778 skin vertices (B, 778, 3) in metres (linear blend skinning by smplx)."""
         pose = torch.cat([global_orient_B3, hand_pose_B45], dim=1)
         vertices, _ = lbs(
-            betas_B10, pose, self.v_template, self.shapedirs, self.posedirs, self.J_regressor, self.parents, self.lbs_weights
-        )
+            betas_B10, pose, self.v_template, self.shapedirs, self.posedirs, self.J_regressor, self.parents,
+            self.lbs_weights,
+        )  # fmt: skip
         return vertices + transl_B3[:, None]
 
     def flexion_axes(self) -> Tensor:
-        """Axis (15, 3) a joint in rest axes, hand_pose's order: a positive turn about it bends the finger to the palm."""
+        """Axis (15, 3) a joint in rest axes, hand_pose's order: a positive turn bends the finger to the palm."""
         return self.joint_axes[:, 0]
 
     def pose_from_angles(self, angles_B45: Tensor) -> Tensor:
-        """hand_pose (B, 45) from (flexion, abduction, twist) a joint in radians: components of the same axis-angle
-        along the joint's own axes, linear and invertible. Abduction > 0 turns a finger to the thumb's side."""
+        """hand_pose (B, 45) from (flexion, abduction, twist) a joint, in radians.
+
+        The three are the components of the joint's axis-angle along its own axes, so the map is linear and
+        invertible. Flexion > 0 bends to the palm, abduction > 0 turns a finger to the thumb's side.
+        """
         return torch.einsum("bjk,jkc->bjc", angles_B45.view(-1, 15, 3), self.joint_axes).reshape(-1, 45)
 
     def angles_from_pose(self, hand_pose_B45: Tensor) -> Tensor:
@@ -227,18 +254,16 @@ class Hand(torch.nn.Module):
 
 
 def _joint_axes(rest_J3: Tensor, tips_53: Tensor) -> Tensor:
-    """Rows flexion, abduction, twist (15, 3, 3) a joint, from the rest skeleton: twist along the bone that it turns."""
+    """Rows flexion, abduction, twist (15, 3, 3) a joint, from the rest skeleton: twist is along the turned bone."""
     axes = torch.zeros(15, 3, 3, dtype=rest_J3.dtype)
     tip_of_chain = (1, 2, 4, 3, 0)
-    # Backs of the fingers lean to the middle of the hand, so that flexed fingers close towards it, and the thumb's pad
-    # looks to the palm and the fingers.
-    backs = ((0.0, 1.0, 0.06), (0.0, 1.0, 0.0), (0.0, 1.0, -0.14), (0.0, 1.0, -0.06), (0.25, 0.75, 0.6))
+    finger_of_chain = (0, 1, 3, 2, 4)
     for chain in range(5):
         for bone in range(3):
             joint = 1 + 3 * chain + bone
             end = rest_J3[joint + 1] if bone < 2 else tips_53[tip_of_chain[chain]]
             along = torch.nn.functional.normalize(end - rest_J3[joint], dim=0)
-            back = torch.tensor(backs[chain], dtype=rest_J3.dtype)
+            back = torch.tensor(FINGER_BACKS[finger_of_chain[chain]], dtype=rest_J3.dtype)
             back = torch.nn.functional.normalize(back - along * (back @ along), dim=0)
             axes[joint - 1] = torch.stack([torch.linalg.cross(back, along), back, along])
     return axes

@@ -29,33 +29,47 @@ SHAPE_DIRECTIONS = (
     "overall size", "palm length", "palm width", "thumb length", "index length", "middle length", "ring length",
     "pinky length", "thickness", "proximal share",
 )  # fmt: skip
-_SIZE, _PALM_LENGTH, _PALM_WIDTH, _FINGER, _THICKNESS, _SHARE = 0.05, 0.045, 0.045, 0.05, 0.07, (1.5, -0.5, -1.0)
+_SIZE, _PALM_LENGTH, _PALM_WIDTH, _FINGER, _THICKNESS, _SHARE = (
+    0.05,
+    0.045,
+    0.045,
+    0.05,
+    0.07,
+    (1.5, -0.5, -1.0),
+)
 
 # Millimetres from here on; fingers in the cage's order: index, middle, ring, pinky, thumb.
 _WRIST = np.array([96.0, 0.0, 0.0])
 _FIRST_JOINT_OF_FINGER = (1, 4, 10, 7, 13)
 _LENGTH_BETA_OF_FINGER = (4, 5, 6, 7, 3)
 _TIP_OF_FINGER = (1, 2, 3, 4, 0)  # into FINGER_TIP_VERTICES
-_BASE = np.array([[6.0, -2.0, 24.5], [0.0, 0.0, 1.5], [11.0, -2.0, -21.0], [24.0, -7.0, -40.0], [72.5, -13.0, 26.0]])
-_SEGMENTS = np.array([[34.0, 22.5, 22.5], [33.5, 25.5, 24.5], [31.0, 25.0, 23.5], [23.0, 19.0, 20.5], [33.0, 29.0, 32.0]])
+_BASE = np.array(
+    [[6.0, -2.0, 24.5], [0.0, 0.0, 1.5], [11.0, -2.0, -21.0], [24.0, -7.0, -40.0], [72.5, -13.0, 26.0]]
+)
+_SEGMENTS = np.array(
+    [[34.0, 22.5, 22.5], [33.5, 25.5, 24.5], [31.0, 25.0, 23.5], [23.0, 19.0, 20.5], [33.0, 29.0, 32.0]]
+)
 _SPREAD_DEG = (4.0, 0.0, -4.0, -9.0)  # towards the thumb
 _THUMB_BONES = np.array([[-0.70, -0.22, 0.68], [-0.80, -0.12, 0.58], [-0.86, -0.06, 0.50]])
 _RADII = (  # of the six (thumb: five) rings
-    (9.6, 9.3, 8.5, 8.2, 7.6, 5.0),
-    (9.8, 9.5, 8.7, 8.4, 7.8, 5.1),
-    (9.2, 8.8, 8.1, 7.8, 7.2, 4.7),
-    (8.0, 7.7, 7.0, 6.8, 6.3, 4.2),
-    (11.8, 10.8, 10.8, 10.0, 6.2),
+    (10.2, 10.0, 9.2, 8.9, 8.4, 5.6),
+    (10.4, 10.2, 9.4, 9.1, 8.6, 5.7),
+    (9.8, 9.5, 8.8, 8.5, 8.0, 5.3),
+    (8.7, 8.4, 7.8, 7.5, 7.1, 4.8),
+    (13.2, 11.6, 11.4, 11.0, 7.2),
 )
-_WEB_MM = (14.0, 15.0, 13.0, 10.0)  # skin fold between the fingers, from the knuckle
+# Where a finger's back looks in rest: fingers lean to the hand's middle, so that they close towards it when they bend;
+# the thumb's pad looks to the palm and the fingers.
+FINGER_BACKS = ((0.0, 1.0, 0.06), (0.0, 1.0, 0.0), (0.0, 1.0, -0.06), (0.0, 1.0, -0.14), (0.25, 0.75, 0.6))
+_WEB_MM = (11.0, 11.5, 10.0, 8.0)  # skin fold between the fingers, from the knuckle
 _SHRINK = 1 / 0.75  # a square tube's corners keep 3/4 of their distance to the axis under Catmull-Clark
 _DEPTH = 0.93  # fingers are a little wider than deep
 
 
-def finger_frames() -> Array:
-    """Rest axes of the five fingers' three bones, (5, 3 bones, 3 axes, 3): along the bone, to the back, to the side.
+def _finger_frames() -> Array:
+    """Rest axes of the five fingers' bones, (5 fingers, 3 bones, 3 axes, 3): along the bone, to the back, sideways.
 
-    Cage order index, middle, ring, pinky, thumb. Side = back x along, the thumb's side of a finger.
+    Cage order index, middle, ring, pinky, thumb. Sideways = back x along, the thumb's side of a finger.
     """
     frames = np.zeros((5, 3, 3, 3))
     for finger in range(5):
@@ -63,10 +77,9 @@ def finger_frames() -> Array:
             if finger < 4:
                 angle = np.radians(_SPREAD_DEG[finger])
                 along = np.array([-np.cos(angle), 0.0, np.sin(angle)])
-                back = np.array([0.0, 1.0, (0.06, 0.0, -0.06, -0.14)[finger]])  # towards the hand's middle on flexing
             else:
                 along = _THUMB_BONES[bone] / np.linalg.norm(_THUMB_BONES[bone])
-                back = np.array([0.25, 0.75, 0.6])  # the pad looks to the palm and the fingers
+            back = np.array(FINGER_BACKS[finger])
             back = back - along * (back @ along)
             back /= np.linalg.norm(back)
             frames[finger, bone] = along, back, np.cross(back, along)
@@ -84,21 +97,27 @@ def _polyline(base: Array, segments: Array, along: Array, s: float) -> tuple[Arr
 def _grid(betas: Array, frames: Array, base: Array) -> Array:
     """Palm cage (8 stations, 5 columns, 2 sides back/palm, 3) in mm; column 0 is the thumb's side."""
     thick = 1 + _THICKNESS * betas[8]
-    z_wrist = np.array([29.0, 15.0, 0.0, -14.0, -27.0])
-    z_knuckle = np.array([37.0, 13.0, -10.0, -31.0, -51.5])
+    z_thumb_side = np.array([27.0, 28.0, 29.0, 31.0, 34.0, 36.0, 35.5])
+    z_little_side = np.array([-26.0, -27.0, -34.0, -41.5, -46.5, -49.0, -49.0])
+    across = np.array([0.0, 0.26, 0.52, 0.77, 1.0])
     x_knuckle = np.array([9.0, 2.0, 4.0, 17.0, 29.0])
     y_knuckle = np.array([-3.5, -0.5, -0.5, -4.0, -9.0])
     station = np.array([-0.24, -0.02, 0.19, 0.40, 0.60, 0.80, 1.0])  # 0 wrist, 1 knuckles
     half = np.array([17.0, 17.0, 16.0, 15.0, 14.0, 13.5, 13.0])
-    palmar_bulge = np.array(  # thenar and hypothenar pads, hollow between them
-        [[0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [8, 6, 1, 4, 3], [8, 7, 0, 5, 4], [3, 2, -2, 3, 2], [0, 0, -1, 1, 1], [0, 1, 1, 1, 0]]
+    palmar_bulge = np.zeros((7, 5))  # pads of thumb and little finger, a hollow between them
+    palmar_bulge[1:] = (
+        [1, 1, 0, 0, 0],
+        [8, 6, 1, 4, 3],
+        [8, 7, 0, 5, 4],
+        [3, 2, -2, 3, 2],
+        [0, 0, -1, 1, 1],
+        [0, 1, 1, 1, 0],
     )
     grid = np.zeros((8, 5, 2, 3))
     for i, t in enumerate(station):
         share = np.clip(t, 0, 1)
         x = _WRIST[0] + (x_knuckle - _WRIST[0]) * t
-        z = z_wrist + (z_knuckle - z_wrist) * share**1.2
-        z = np.where(t < 0, z_wrist * 0.97, z)
+        z = z_thumb_side[i] + (z_little_side[i] - z_thumb_side[i]) * across
         arch = y_knuckle * share
         edge = np.array([0.80, 1.0, 1.0, 1.0, 0.80])
         for c in range(5):
@@ -108,8 +127,12 @@ def _grid(betas: Array, frames: Array, base: Array) -> Array:
     grid[:7] = _WRIST + (grid[:7] - _WRIST) * palm_scale
     # The web row: halfway between neighbouring fingers, following them.
     middles = [base[f] + frames[f, 0, 0] * _WEB_MM[f] for f in range(4)]
-    sides = [frames[f, 0, 2] * 11.0 * (1 + _PALM_WIDTH * betas[2]) for f in range(4)]
-    web = [middles[0] + sides[0], *((middles[f] + middles[f + 1]) / 2 for f in range(3)), middles[3] - 0.9 * sides[3]]
+    sides = [frames[f, 0, 2] * 10.0 * (1 + _PALM_WIDTH * betas[2]) for f in range(4)]
+    web = [
+        middles[0] + sides[0],
+        *((middles[f] + middles[f + 1]) / 2 for f in range(3)),
+        middles[3] - 0.85 * sides[3],
+    ]
     for c in range(5):
         rise = 8.0 if c in (0, 4) else 7.0
         grid[7, c, 0] = web[c] + np.array([0.0, rise * thick, 0.0])
@@ -117,15 +140,15 @@ def _grid(betas: Array, frames: Array, base: Array) -> Array:
     # The thumb leaves from the thumb-side quad between stations 2 and 3.
     along, back, side = frames[4, 0]
     for i, sign in ((2, 1.0), (3, -1.0)):
-        middle = base[4] + along * 10.0 + side * sign * 15.0
-        grid[i, 0, 0] = middle + back * 10.0 * thick
-        grid[i, 0, 1] = middle - back * 13.0 * thick
+        middle = base[4] + along * (10.0 if i == 2 else 15.0) + side * sign * 17.0
+        grid[i, 0, 0] = middle + back * 11.5 * thick
+        grid[i, 0, 1] = middle - back * 14.0 * thick
     return grid
 
 
 def _cage(betas: Array) -> tuple[Array, Array, Array]:
-    """Cage vertices (196, 3), joints (16, 3) and tips (5, 3; cage order) of the hand with these coefficients, in mm."""
-    frames = finger_frames()
+    """Cage vertices (196, 3), joints (16, 3) and tips (5, 3; cage order) for 10 coefficients, in mm."""
+    frames = _finger_frames()
     palm_scale = np.array([1 + _PALM_LENGTH * betas[1], 1.0, 1 + _PALM_WIDTH * betas[2]])
     base = _WRIST + (_BASE - _WRIST) * palm_scale
     thick = 1 + _THICKNESS * betas[8]
@@ -138,8 +161,9 @@ def _cage(betas: Array) -> tuple[Array, Array, Array]:
         along = frames[finger, :, 0]
         ends = np.cumsum(segments)
         for bone in range(3):
-            joints[_FIRST_JOINT_OF_FINGER[finger] + bone] = _polyline(base[finger], segments, along, ends[bone] - segments[bone])[0]
-        tips[finger] = _polyline(base[finger], segments, along, ends[2])[0]
+            joint = _FIRST_JOINT_OF_FINGER[finger] + bone
+            joints[joint], _ = _polyline(base[finger], segments, along, ends[bone] - segments[bone])
+        tips[finger], _ = _polyline(base[finger], segments, along, ends[2])
         for s, radius in zip(_ring_positions(finger, segments), _RADII[finger], strict=True):
             centre, bone = _polyline(base[finger], segments, along, s)
             _, back, side = frames[finger, bone]
@@ -147,7 +171,10 @@ def _cage(betas: Array) -> tuple[Array, Array, Array]:
             for across, up in ((1, 1), (-1, 1), (-1, -1), (1, -1)):
                 vertices.append((centre + r * across * side + r * _DEPTH * up * back)[None])
     size = 1 + _SIZE * betas[0]
-    return tuple(_WRIST + (part - _WRIST) * size for part in (np.concatenate(vertices), joints, tips))  # type: ignore[return-value]
+    cage, joints, tips = (
+        _WRIST + (part - _WRIST) * size for part in (np.concatenate(vertices), joints, tips)
+    )
+    return cage, joints, tips
 
 
 def _ring_positions(finger: int, segments: Array) -> list[float]:
@@ -215,7 +242,8 @@ def _catmull_clark(quads: Array) -> tuple[Array, Array]:
     for f, quad in enumerate(quads):
         for k in range(4):
             before, here, after = quad[k - 1], quad[k], quad[(k + 1) % 4]
-            side_a, side_b = number[min(here, after), max(here, after)], number[min(here, before), max(here, before)]
+            side_a = number[min(here, after), max(here, after)]
+            side_b = number[min(here, before), max(here, before)]
             new.append((here, side_a, count + f, side_b))
     return matrix, np.array(new)
 
@@ -240,7 +268,7 @@ def _skinning(subdivide: Array, cage: Array) -> Array:
             member[row : row + 4, finger], arc[row : row + 4, finger] = 1.0, s
             row += 4
     # The thumb's first bone carries the ball of the thumb: a soft falloff around the bone.
-    along = finger_frames()[4, 0, 0]
+    along = _finger_frames()[4, 0, 0]
     offset = cage[:80] - _BASE[4]
     s = np.clip(offset @ along, 4.0, _SEGMENTS[4, 0])
     distance = np.linalg.norm(offset - s[:, None] * along, axis=1)
@@ -252,7 +280,8 @@ def _skinning(subdivide: Array, cage: Array) -> Array:
     for finger in range(5):
         first, second, _ = np.cumsum(_SEGMENTS[finger])
         width = (20.0 if finger < 4 else 14.0, 13.0, 11.0)
-        on = [_smooth_step((arc[:, finger] - at) / w + 0.5) for at, w in zip((0.0, first, second), width, strict=True)]
+        at = zip((0.0, first, second), width, strict=True)
+        on = [_smooth_step((arc[:, finger] - joint) / blend + 0.5) for joint, blend in at]
         chain = [1 - on[0], on[0] * (1 - on[1]), on[0] * on[1] * (1 - on[2]), on[0] * on[1] * on[2]]
         joints = (0, *(_FIRST_JOINT_OF_FINGER[finger] + bone for bone in range(3)))
         for joint, share in zip(joints, chain, strict=True):
@@ -261,11 +290,12 @@ def _skinning(subdivide: Array, cage: Array) -> Array:
 
 
 def _regressor(template: Array, directions: Array, joints: Array, joint_directions: Array) -> Array:
-    """Rows (16, 778) >= 0, sum 1, that give the joints in the template and under every shape direction (in mm)."""
+    """Rows (16, 778) >= 0, sum 1, that give the joints in the template and under every shape direction (mm)."""
     regressor = np.zeros((16, len(template)))
     for j in range(16):
         near = np.argsort(np.linalg.norm(template - joints[j], axis=1), kind="stable")[:72]
-        rows = np.concatenate([template[near].T - joints[j][:, None], directions[near].reshape(len(near), -1).T])
+        offsets = template[near].T - joints[j][:, None]
+        rows = np.concatenate([offsets, directions[near].reshape(len(near), -1).T])
         wanted = np.concatenate([np.zeros(3), joint_directions[j].reshape(-1)])
         spread = 1e-3 * np.eye(len(near))  # prefers many small weights to a few large ones
         a = np.concatenate([rows, 1e3 * np.ones((1, len(near))), spread])
@@ -276,7 +306,7 @@ def _regressor(template: Array, directions: Array, joints: Array, joint_directio
 
 
 def standin_arrays() -> dict[str, Array]:
-    """The stand-in as the arrays of a MANO file (metres), float64: see the module's text for shapes and axes."""
+    """The stand-in as the arrays of a MANO file: float64, metres, axes as in the module's text."""
     quads = _cage_quads()
     subdivide, fine = _catmull_clark(quads)
     zero = np.zeros(10)
