@@ -85,31 +85,29 @@ def bootstrap(
     Raises:
         ValueError: the shapes disagree.
     """
-    totals_CM, group_C = np.asarray(totals_CM, dtype=np.float64), np.asarray(group_C)
-    if totals_CM.ndim != 2 or group_C.shape != totals_CM.shape[:1]:
-        raise ValueError(
-            f"totals {totals_CM.shape} need one row, and group {group_C.shape} one value, per clip"
-        )
-    known_C = (totals_CM != 0).any(axis=1)
-    totals_CM, group_C = totals_CM[known_C], group_C[known_C]
-    G = len(np.unique(group_C))
+    totals, groups = np.asarray(totals_CM, dtype=np.float64), np.asarray(group_C)
+    if totals.ndim != 2 or groups.shape != totals.shape[:1]:
+        raise ValueError(f"totals {totals.shape} need one row, and groups {groups.shape} one value, per clip")
+    known_C = (totals != 0).any(axis=1)
+    totals, groups = totals[known_C], groups[known_C]
+    clips, G = len(groups), len(np.unique(groups))
     with np.errstate(invalid="ignore", divide="ignore"):  # 0/0: a figure without evidence is NaN
-        estimate = float(statistic(totals_CM.sum(axis=0, keepdims=True))[0])
+        estimate = float(statistic(totals.sum(axis=0, keepdims=True))[0])
         if G < 2:
-            return Interval(estimate=estimate, low=math.nan, high=math.nan, groups=G, clips=len(group_C))
-        replicate_R = statistic(resampling_weights(group_C, resamples=resamples, seed=seed) @ totals_CM)
+            return Interval(estimate=estimate, low=math.nan, high=math.nan, groups=G, clips=clips)
+        replicate_R = statistic(resampling_weights(groups, resamples=resamples, seed=seed) @ totals)
     tail = float(stats.norm.cdf(math.sqrt(G / (G - 1)) * stats.t.ppf((1 - level) / 2, G - 1)))
     replicate_R = replicate_R[~np.isnan(replicate_R)]
     low, high = np.quantile(replicate_R, [tail, 1 - tail]) if len(replicate_R) else (math.nan, math.nan)
-    return Interval(estimate=estimate, low=float(low), high=float(high), groups=G, clips=len(group_C))
+    return Interval(estimate=estimate, low=float(low), high=float(high), groups=G, clips=clips)
 
 
 def clip_totals(value_W: ArrayLike, clip_W: ArrayLike) -> Floats:
     """Sum and count of the known (not NaN) values of each clip, (C,2), clips in ascending order of their index."""
-    value_W = np.asarray(value_W, dtype=np.float64)
+    values = np.asarray(value_W, dtype=np.float64)
     clips, row_W = np.unique(np.asarray(clip_W), return_inverse=True)
-    known_W = ~np.isnan(value_W)
-    total_C = np.bincount(row_W, weights=np.where(known_W, value_W, 0.0), minlength=len(clips))
+    known_W = ~np.isnan(values)
+    total_C = np.bincount(row_W, weights=np.where(known_W, values, 0.0), minlength=len(clips))
     return np.stack([total_C, np.bincount(row_W, weights=known_W, minlength=len(clips))], axis=1)
 
 
@@ -138,12 +136,12 @@ def paired_mean_interval(
     Raises:
         ValueError: the two know different numbers of windows in some clip, so they are no pair.
     """
-    a_C2, b_C2 = np.asarray(a_C2, dtype=np.float64), np.asarray(b_C2, dtype=np.float64)
-    if a_C2.shape != b_C2.shape or (a_C2[:, 1] != b_C2[:, 1]).any():
+    a, b = np.asarray(a_C2, dtype=np.float64), np.asarray(b_C2, dtype=np.float64)
+    if a.shape != b.shape or (a[:, 1] != b[:, 1]).any():
         raise ValueError(
             "a paired difference needs both predictors on the same windows; evaluate both on one part"
         )
-    difference_C2 = np.stack([a_C2[:, 0] - b_C2[:, 0], a_C2[:, 1]], axis=1)
+    difference_C2 = np.stack([a[:, 0] - b[:, 0], a[:, 1]], axis=1)
     return mean_interval(difference_C2, group_C, resamples=resamples, seed=seed)
 
 
@@ -155,13 +153,13 @@ def paired_f1_interval(
     Raises:
         ValueError: the two saw different contacts in some clip, so they are no pair.
     """
-    a_C3, b_C3 = np.asarray(a_C3, dtype=np.float64), np.asarray(b_C3, dtype=np.float64)
+    a, b = np.asarray(a_C3, dtype=np.float64), np.asarray(b_C3, dtype=np.float64)
     # Positives in truth (tp + fn) do not depend on the predictor; seeds' averages make them fractions.
-    if a_C3.shape != b_C3.shape or not np.allclose(a_C3[:, [0, 2]].sum(1), b_C3[:, [0, 2]].sum(1)):
+    if a.shape != b.shape or not np.allclose(a[:, [0, 2]].sum(1), b[:, [0, 2]].sum(1)):
         raise ValueError(
             "a paired difference needs both predictors on the same windows; evaluate both on one part"
         )
-    both_C6 = np.concatenate([a_C3, b_C3], axis=1)
+    both_C6 = np.concatenate([a, b], axis=1)
     return bootstrap(
         lambda t: pooled_f1(t[:, :3]) - pooled_f1(t[:, 3:]), both_C6, group_C, resamples=resamples, seed=seed
     )
