@@ -203,7 +203,7 @@ def best_contact_threshold(predict: Predict, windows: Windows, *, batch: int = 2
         known_BT = truth.contact_known_BT
         probability_NV = torch.sigmoid(predict(truth).contact_logits_BTV[known_BT]).nan_to_num(0.0)
         # p > k / steps exactly where ceil(p * steps) > k.
-        level_NV = (probability_NV * THRESHOLD_STEPS).ceil().long()
+        level_NV = (probability_NV * THRESHOLD_STEPS).ceil().int()
         cell_NV = 2 * level_NV + truth.contact_BTV[known_BT].bool()
         histogram_N2 += torch.bincount(cell_NV.flatten(), minlength=len(histogram_N2)).cpu()
     negative_N, positive_N = histogram_N2.view(-1, 2).double().unbind(dim=1)
