@@ -1,7 +1,7 @@
 """The hand: MANO (right) through smplx, or the stand-in in the same layout, with a fast path for joints only.
 
 Rest pose and axes are MANO's: metres, fingers along -x, palm facing -y, thumb towards +z. `hand_pose` is the
-15 joints' axis-angle in these axes (flat hand = zeros), in MANO's joint order: index, middle, pinky, ring, thumb.
+joints' 15 axis-angles in these axes (flat hand = zeros), in MANO's order: index, middle, pinky, ring, thumb.
 """
 
 from __future__ import annotations
@@ -9,25 +9,22 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import pickle
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import roma
-import scipy.sparse
 import smplx
 import torch
 from smplx.lbs import lbs
 from smplx.utils import Struct
 from torch import Tensor
 
+from trainables.mano_file import read_mano
 from trainables.standin_hand import FINGER_BACKS, FINGER_TIP_VERTICES, NAME, standin_arrays
 
 PALM_NORMAL = (0.0, -1.0, 0.0)  # out of the palm
 FINGER_DIRECTION = (-1.0, 0.0, 0.0)  # wrist to finger tips
 THUMB_SIDE = (0.0, 0.0, 1.0)
-# 16 joints and the tips (thumb, index, middle, ring, pinky) -> OpenPose's wrist, thumb, index, middle, ring, pinky.
+# 16 joints, then tips from thumb to pinky -> OpenPose's wrist, thumb, index, middle, ring, pinky.
 OPENPOSE_ORDER = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 
 _KNUCKLE = ((-0.45, 1.65), (-0.45, 0.45), (-0.25, 0.25))
@@ -38,105 +35,12 @@ _THUMB = (
     ((-0.45, 1.15), (-0.40, 0.40), (-0.35, 0.35)),
     ((-0.60, 1.50), (-0.12, 0.12), (-0.20, 0.20)),
 )
-# Radians, (45, 2) lower and upper, of (flexion, abduction, twist) a joint as `Hand.pose_from_angles` takes them.
-# Ranges of motion as goniometry gives them (AAOS), with some degrees more because a surface model's joints lie off
-# the bones' and its flat hand is not quite straight.
+# Radians, (45, 2) lower and upper, of (flexion, abduction, twist) a joint as `Hand.pose_from_angles` takes
+# them. Ranges of motion as goniometry gives them (AAOS), with some degrees more because a surface model's
+# joints lie off the bones' and its flat hand is not quite straight.
 JOINT_LIMITS = torch.tensor(
     [*(_KNUCKLE + _MIDDLE + _END) * 4, *(limit for joint in _THUMB for limit in joint)]
 )
-
-_FIELDS = {
-    "v_template": (778, 3), "f": (-1, 3), "shapedirs": (778, 3, -1), "posedirs": (778, 3, 135),
-    "J_regressor": (16, 778), "weights": (778, 16), "kintree_table": (2, 16), "hands_components": (45, 45),
-    "hands_mean": (45,),
-}  # fmt: skip
-
-
-class HandFileError(ValueError):
-    """A MANO file that is missing, damaged or not what it claims; the message names file, field and remedy."""
-
-
-class _Chumpy:
-    """What is left of a chumpy array in the official pickle: its state, read without chumpy."""
-
-    def __init__(self, *_: object) -> None:
-        pass
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-
-    def numpy(self) -> np.ndarray:
-        if "idxs" in self.__dict__:  # chumpy.reordering.Select
-            return (
-                _plain(self.__dict__["a"])
-                .ravel()[self.__dict__["idxs"]]
-                .reshape(self.__dict__["preferred_shape"])
-            )
-        return np.asarray(self.__dict__["x"])
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads numpy, scipy.sparse and chumpy arrays; any other class is refused, so nothing in the file can run."""
-
-    _NUMPY = {"ndarray", "dtype", "_reconstruct", "scalar"}
-    _OTHER = {("copyreg", "_reconstructor"), ("builtins", "object"), ("_codecs", "encode")}
-
-    def find_class(self, module: str, name: str) -> Any:
-        root = module.split(".")[0]
-        if root == "chumpy":
-            return _Chumpy
-        if root == "scipy" and name in {"csc_matrix", "csr_matrix", "coo_matrix"}:
-            return getattr(scipy.sparse, name)
-        if (root == "numpy" and name in self._NUMPY) or (module, name) in self._OTHER:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"holds {module}.{name}, which is not an array")
-
-
-def _plain(value: Any) -> np.ndarray:
-    if isinstance(value, _Chumpy):
-        return value.numpy()
-    return value.toarray() if scipy.sparse.issparse(value) else np.asarray(value)
-
-
-def read_mano(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Arrays of a MANO file (.pkl as published, or .npz), or of MANO_RIGHT.pkl/.npz in a folder.
-
-    Raises:
-        HandFileError: no such file, not a MANO file, or a pickle that holds anything but arrays.
-    """
-    given = Path(path)
-    names = ["MANO_RIGHT.pkl", "MANO_RIGHT.npz", "mano/MANO_RIGHT.pkl", "mano/MANO_RIGHT.npz"]
-    file = next((given / n for n in names if (given / n).is_file()), None) if given.is_dir() else given
-    if file is None or not file.is_file():
-        raise HandFileError(
-            f"{given}: no MANO file there; point MANO_PATH at MANO_RIGHT.pkl (mano.is.tue.mpg.de), "
-            "or unset it to use the stand-in hand"
-        )
-    try:
-        if file.suffix == ".npz":
-            with np.load(file, allow_pickle=False) as data:
-                raw: dict[str, Any] = dict(data)
-        else:
-            raw = _ArraysOnly(io.BytesIO(file.read_bytes()), encoding="latin1").load()
-        arrays = {name: _plain(raw[name]) for name in _FIELDS}
-    except KeyError as error:
-        raise HandFileError(f"{file}: field {error} is missing; use MANO_RIGHT as published") from error
-    except Exception as error:  # a damaged pickle can raise almost anything
-        raise HandFileError(
-            f"{file}: not readable as MANO arrays ({error}); use MANO_RIGHT as published"
-        ) from error
-    for name, shape in _FIELDS.items():
-        got = arrays[name].shape
-        if len(got) != len(shape) or any(w not in (-1, g) for g, w in zip(got, shape, strict=True)):
-            raise HandFileError(
-                f"{file}: field {name} has shape {got}, not {shape}; use MANO_RIGHT as published"
-            )
-    arrays["shapedirs"] = arrays["shapedirs"][:, :, :10]
-    if arrays["shapedirs"].shape[2] != 10:
-        raise HandFileError(
-            f"{file}: field shapedirs has fewer than 10 directions; use MANO_RIGHT as published"
-        )
-    return arrays
 
 
 def smplx_mano(arrays: dict[str, np.ndarray], dtype: torch.dtype = torch.float32) -> smplx.MANO:
@@ -155,8 +59,18 @@ class Hand(torch.nn.Module):
 
     faces: Tensor
     parents: Tensor
-    joint_axes: Tensor
-    joint_limits: Tensor
+    joint_axes: Tensor  # (15, 3, 3) rows flexion, abduction, twist in rest axes
+    joint_limits: Tensor  # (45, 2) radians, see JOINT_LIMITS
+    v_template: Tensor
+    shapedirs: Tensor
+    posedirs: Tensor
+    J_regressor: Tensor
+    lbs_weights: Tensor
+    _rest_J3: Tensor
+    _rest_tips_53: Tensor
+    _shape_63x10: Tensor
+    _tip_posedirs: Tensor
+    _tip_weights_5J: Tensor
 
     def __init__(self, arrays: dict[str, np.ndarray], name: str) -> None:
         super().__init__()
@@ -237,7 +151,7 @@ class Hand(torch.nn.Module):
         return vertices + transl_B3[:, None]
 
     def flexion_axes(self) -> Tensor:
-        """Axis (15, 3) a joint in rest axes, hand_pose's order: a positive turn bends the finger to the palm."""
+        """Axis (15, 3) a joint in rest axes, hand_pose's order: a positive turn bends to the palm."""
         return self.joint_axes[:, 0]
 
     def pose_from_angles(self, angles_B45: Tensor) -> Tensor:
@@ -254,7 +168,7 @@ class Hand(torch.nn.Module):
 
 
 def _joint_axes(rest_J3: Tensor, tips_53: Tensor) -> Tensor:
-    """Rows flexion, abduction, twist (15, 3, 3) a joint, from the rest skeleton: twist is along the turned bone."""
+    """Rows flexion, abduction, twist (15, 3, 3) a joint, from the rest skeleton; twist is along the bone."""
     axes = torch.zeros(15, 3, 3, dtype=rest_J3.dtype)
     tip_of_chain = (1, 2, 4, 3, 0)
     finger_of_chain = (0, 1, 3, 2, 4)

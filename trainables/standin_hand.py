@@ -1,13 +1,12 @@
 """A right hand in MANO's file layout, for people without MANO's licensed file.
 
-Built by rule: a cage of 194 quads (palm 4 x 1 x 7, five square tubes of 29 segments in all) and one Catmull-Clark
-subdivision give 778 vertices and 1552 triangles, closed. Conventions are MANO's: metres, right hand, rest pose flat
-with fingers along -x, back of the hand +y, thumb towards +z, wrist at the +x end.
+Built by rule: a cage of 194 quads (palm 4 x 1 x 7, five square tubes of 29 segments in all) and one
+Catmull-Clark subdivision give 778 vertices and 1552 triangles, closed. Conventions are MANO's: metres, right
+hand, rest pose flat with fingers along -x, back of the hand +y, thumb towards +z, wrist at the +x end.
 
 Lengths follow Buryanov & Kotiuk, "Proportions of hand segments", Int. J. Morphol. 28(3), 2010: wrist-to-tip
-totals and middle phalanges as published, while knuckle centres lie up to 1 cm further out than the bones' joint
-lines and thumb joints likewise, because that is where surface models such as MANO (and data annotated with them)
-have their joints.
+totals and middle phalanges as published, while knuckle and thumb joints lie up to 1 cm further out than the
+bones' joint lines, because that is where surface models such as MANO have theirs.
 """
 
 from __future__ import annotations
@@ -18,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from scipy import optimize
 
+from trainables.subdivision import catmull_clark
+
 Array = np.ndarray
 
 NAME = "standin-1"
@@ -26,8 +27,8 @@ PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)  # wrist, index,
 
 # One unit of a shape coefficient is about one standard deviation among adults.
 SHAPE_DIRECTIONS = (
-    "overall size", "palm length", "palm width", "thumb length", "index length", "middle length", "ring length",
-    "pinky length", "thickness", "proximal share",
+    "overall size", "palm length", "palm width", "thumb length", "index length", "middle length",
+    "ring length", "pinky length", "thickness", "proximal share",
 )  # fmt: skip
 _SIZE, _PALM_LENGTH, _PALM_WIDTH, _FINGER, _THICKNESS, _SHARE = (
     0.05,
@@ -58,8 +59,8 @@ _RADII = (  # of the six (thumb: five) rings
     (8.7, 8.4, 7.8, 7.5, 7.1, 4.8),
     (13.2, 11.6, 11.4, 11.0, 7.2),
 )
-# Where a finger's back looks in rest: fingers lean to the hand's middle, so that they close towards it when they bend;
-# the thumb's pad looks to the palm and the fingers.
+# Where a finger's back looks in rest: fingers lean to the hand's middle, so that they close towards it when
+# they bend; the thumb's pad looks to the palm and the fingers.
 FINGER_BACKS = ((0.0, 1.0, 0.06), (0.0, 1.0, 0.0), (0.0, 1.0, -0.06), (0.0, 1.0, -0.14), (0.25, 0.75, 0.6))
 _WEB_MM = (11.0, 11.5, 10.0, 8.0)  # skin fold between the fingers, from the knuckle
 _SHRINK = 1 / 0.75  # a square tube's corners keep 3/4 of their distance to the axis under Catmull-Clark
@@ -67,7 +68,7 @@ _DEPTH = 0.93  # fingers are a little wider than deep
 
 
 def _finger_frames() -> Array:
-    """Rest axes of the five fingers' bones, (5 fingers, 3 bones, 3 axes, 3): along the bone, to the back, sideways.
+    """Rest axes (5 fingers, 3 bones, 3 axes, 3): along the bone, to the back, sideways.
 
     Cage order index, middle, ring, pinky, thumb. Sideways = back x along, the thumb's side of a finger.
     """
@@ -87,7 +88,7 @@ def _finger_frames() -> Array:
 
 
 def _polyline(base: Array, segments: Array, along: Array, s: float) -> tuple[Array, int]:
-    """Point at arc length s on a finger's rest axis (before 0 and past the end: straight on), and its bone."""
+    """Point at arc length s on a finger's rest axis (straight on past its ends), and its bone."""
     point, bone = base, 0
     while bone < 2 and s > segments[bone]:
         point, s, bone = point + along[bone] * segments[bone], s - segments[bone], bone + 1
@@ -212,49 +213,13 @@ def _cage_quads() -> Array:
     return np.array(quads)
 
 
-def _catmull_clark(quads: Array) -> tuple[Array, Array]:
-    """One Catmull-Clark step as a matrix (778, 196), rows summing to 1, and the 776 new quads.
-
-    E. Catmull, J. Clark, "Recursively generated B-spline surfaces on arbitrary topological meshes", 1978.
-    New vertices: the cage's own, then one a face, then one an edge.
-    """
-    count = int(quads.max()) + 1
-    faces_of: dict[tuple[int, int], list[int]] = {}
-    for f, quad in enumerate(quads):
-        for a, b in zip(quad, np.roll(quad, -1), strict=True):
-            faces_of.setdefault((min(a, b), max(a, b)), []).append(f)
-    edges = sorted(faces_of)
-    number = {edge: count + len(quads) + e for e, edge in enumerate(edges)}
-    matrix = np.zeros((count + len(quads) + len(edges), count))
-    for f, quad in enumerate(quads):
-        matrix[count + f, quad] = 0.25
-    for edge in edges:
-        matrix[number[edge], list(edge)] += 0.25
-        matrix[number[edge]] += matrix[[count + f for f in faces_of[edge]]].sum(0) / 4
-    for v in range(count):
-        around = [count + f for f in np.flatnonzero((quads == v).any(1))]
-        ends = [a + b - v for a, b in edges if v in (a, b)]
-        n = len(around)
-        matrix[v] = matrix[around].mean(0) / n
-        matrix[v, ends] += 1 / n**2
-        matrix[v, v] += 1 / n + (n - 3) / n  # of twice the mean of edge middles: half is v itself
-    new = []
-    for f, quad in enumerate(quads):
-        for k in range(4):
-            before, here, after = quad[k - 1], quad[k], quad[(k + 1) % 4]
-            side_a = number[min(here, after), max(here, after)]
-            side_b = number[min(here, before), max(here, before)]
-            new.append((here, side_a, count + f, side_b))
-    return matrix, np.array(new)
-
-
 def _smooth_step(x: Array) -> Array:
     x = np.clip(x, 0.0, 1.0)
     return x * x * (3 - 2 * x)
 
 
 def _skinning(subdivide: Array, cage: Array) -> Array:
-    """Weights (778, 16), rows summing to 1: along each finger a smooth change of bone over about 1.5 cm a joint."""
+    """Weights (778, 16), rows summing to 1: each joint hands over smoothly within 14 to 20 mm of finger."""
     member, arc = np.zeros((196, 5)), np.full((196, 5), -60.0)
     grid = np.arange(80).reshape(8, 5, 2)
     for finger in range(4):
@@ -279,7 +244,7 @@ def _skinning(subdivide: Array, cage: Array) -> Array:
     weights = np.zeros((778, 16))
     for finger in range(5):
         first, second, _ = np.cumsum(_SEGMENTS[finger])
-        width = (20.0 if finger < 4 else 14.0, 13.0, 11.0)
+        width = (20.0, 16.0, 14.0) if finger < 4 else (14.0, 18.0, 15.0)
         at = zip((0.0, first, second), width, strict=True)
         on = [_smooth_step((arc[:, finger] - joint) / blend + 0.5) for joint, blend in at]
         chain = [1 - on[0], on[0] * (1 - on[1]), on[0] * on[1] * (1 - on[2]), on[0] * on[1] * on[2]]
@@ -290,7 +255,7 @@ def _skinning(subdivide: Array, cage: Array) -> Array:
 
 
 def _regressor(template: Array, directions: Array, joints: Array, joint_directions: Array) -> Array:
-    """Rows (16, 778) >= 0, sum 1, that give the joints in the template and under every shape direction (mm)."""
+    """Rows (16, 778) >= 0, sum 1, that give the joints in the template and for every shape direction."""
     regressor = np.zeros((16, len(template)))
     for j in range(16):
         near = np.argsort(np.linalg.norm(template - joints[j], axis=1), kind="stable")[:72]
@@ -308,7 +273,7 @@ def _regressor(template: Array, directions: Array, joints: Array, joint_directio
 def standin_arrays() -> dict[str, Array]:
     """The stand-in as the arrays of a MANO file: float64, metres, axes as in the module's text."""
     quads = _cage_quads()
-    subdivide, fine = _catmull_clark(quads)
+    subdivide, fine = catmull_clark(quads)
     zero = np.zeros(10)
     cage, joints, _ = _cage(zero)
     unit = [_cage(row) for row in np.eye(10)]
