@@ -113,20 +113,20 @@ def paired_interval(
     change_N: (N,) candidate - champion of each clip; weight_N: (N,) windows of each clip; group_N: N group names, at
     least two different. Returns (mean, low, high) in the unit of `change_N`.
     """
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
     rng = np.random.default_rng(seed)
     members = [np.flatnonzero(np.array(group_N) == group) for group in sorted(set(group_N))]
     count = len(members)
-    means = np.empty(resamples)
-    for i in range(resamples):
-        drawn = [members[g] for g in rng.integers(count, size=count)]
-        clips = np.concatenate([clip[rng.integers(len(clip), size=len(clip))] for clip in drawn])
-        means[i] = np.average(change_N[clips], weights=weight_N[clips])
+    draws_RG = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    times_RN = np.zeros((resamples, len(change_N)))  # how often each clip is in each replicate
+    for draws_R, clips in zip(draws_RG.T, members, strict=True):
+        times_RN[:, clips] = rng.multinomial(draws_R * len(clips), np.full(len(clips), 1 / len(clips)))
+    means = times_RN @ (weight_N * change_N) / (times_RN @ weight_N)
     mean = float(np.average(change_N, weights=weight_N))
     # The bootstrap divides by the number of groups where an estimate of variance divides by one less.
     error = float(means.std()) * math.sqrt(count / (count - 1))
-    reach = float(student.ppf(0.5 + CONFIDENCE / 2, count - 1)) * error
+    reach = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * error
     return mean, mean - reach, mean + reach
 
 

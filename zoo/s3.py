@@ -5,6 +5,8 @@ Whole operations are retried here, around botocore's own retries: those give up 
 
 from __future__ import annotations
 
+import functools
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -62,7 +64,8 @@ class S3Store:
         if self.endpoint:
             _preflight(self.endpoint)
         try:
-            self._client = _client(self.endpoint, environment)
+            used = frozenset((key, value) for key, value in environment.items() if key.startswith("AWS_"))
+            self._client = _client(self.endpoint, used, os.getpid())
         except (BotoCoreError, ValueError) as error:
             raise StoreError(f"{url} cannot be opened: {error}. Check the AWS_* variables.") from error
 
@@ -173,7 +176,11 @@ class S3Store:
         return StoreError(f"{place[0].upper()}{place[1:]} failed on {self.url}/{key}: {error}")
 
 
-def _client(endpoint: str | None, environment: Mapping[str, str]) -> Any:
+@functools.lru_cache(maxsize=4)
+def _client(endpoint: str | None, aws: frozenset[tuple[str, str]], pid: int) -> Any:
+    """One client for each set of settings: making one costs more than a hundred requests, and threads may share it.
+    Processes may not, hence `pid`."""
+    environment = dict(aws)
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "path" if endpoint else "auto"},

@@ -1,0 +1,262 @@
+"""Publish, promote, pull: on files, and on a real S3 server."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from zoo_bundles import write_bundle
+
+import zoo
+from zoo import layout, promotion, pulling
+from zoo.errors import (
+    BadName,
+    BundleError,
+    Conflict,
+    DamagedBundle,
+    GateRefused,
+    Offline,
+    PickleRefused,
+    StoreUnreachable,
+    UnknownModel,
+)
+from zoo.store import Store, open_store
+
+OBJECTS = "latentact-world-objects"
+
+
+@pytest.fixture(params=["file", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty zoo, which is also the one that the environment names, and an empty cache."""
+    monkeypatch.setenv("LATENTACT_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    url = f"file://{tmp_path}/zoo"
+    if request.param == "s3":
+        url = f"s3://zoo/{tmp_path.name}"
+        for key, value in request.getfixturevalue("object_store").env.items():
+            monkeypatch.setenv(key, value)
+    monkeypatch.setenv("LATENTACT_ZOO", url)
+    return open_store()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "bundle")
+
+
+def test_publish_then_pull(store: Store, folder: Path) -> None:
+    published = zoo.publish(OBJECTS, folder, tags={"trial": "abc"})
+    assert (published.version, published.registry_error) == (1, "")
+    assert zoo.promote(OBJECTS, 1).moved
+    pulled = zoo.pull(OBJECTS)
+    assert pulled == zoo.pull(f"{OBJECTS}@1") == zoo.pull(f"{OBJECTS}@champion")
+    for file in ("model.safetensors", "config.json", "metrics.json", "card.md"):
+        assert (pulled / file).read_bytes() == (folder / file).read_bytes()
+    (entry,) = zoo.ls("latentact-*-objects")
+    assert (entry.name, entry.latest, entry.aliases) == (OBJECTS, 1, {"champion": 1})
+    assert entry.figures == {"val_mpjpe_cm": 3.25}
+    assert zoo.ls("*-scenes") == []
+    facts = zoo.show(OBJECTS)
+    assert facts["tags"] == {"trial": "abc"} and facts["aliases"] == ["champion"] and facts["version"] == 1
+    assert zoo.card(OBJECTS).startswith(f"# {OBJECTS}")
+
+
+def test_versions_count_up_and_the_same_bytes_keep_theirs(store: Store, folder: Path, tmp_path: Path) -> None:
+    assert zoo.publish(OBJECTS, folder).version == 1
+    other = write_bundle(tmp_path / "other", seed=1)
+    assert zoo.publish(OBJECTS, other).version == 2
+    assert zoo.publish(OBJECTS, folder).version == 1
+    pulled = zoo.pull(f"{OBJECTS}@2")
+    assert zoo.publish(OBJECTS, pulled).version == 2  # what was pulled can be published again
+    assert layout.numbers(store, OBJECTS) == [1, 2]
+
+
+def test_racing_publishers(store: Store, tmp_path: Path) -> None:
+    folders = [write_bundle(tmp_path / str(i), seed=i) for i in range(3)] * 4
+    with ThreadPoolExecutor(12) as pool:
+        published = list(pool.map(lambda folder: zoo.publish(OBJECTS, folder), folders))
+    assert len({(p.digest, p.version) for p in published}) == 3
+    assert layout.numbers(store, OBJECTS) == [1, 2, 3]
+
+
+def test_a_version_without_manifest_is_not_there(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A publisher that dies on the way leaves blobs that nobody sees, and the next publish completes them."""
+    put = type(store).put
+
+    def dying(self: Store, key: str, source: bytes | Path) -> None:
+        if key.endswith("manifest.json"):
+            raise KeyboardInterrupt
+        put(self, key, source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), "put", dying)
+        with pytest.raises(KeyboardInterrupt):
+            zoo.publish(OBJECTS, folder)
+    assert zoo.ls() == []
+    with pytest.raises(UnknownModel):
+        zoo.pull(f"{OBJECTS}@1")
+    assert zoo.publish(OBJECTS, folder).version == 1
+    zoo.pull(f"{OBJECTS}@1")
+
+
+def test_bad_bundles_are_not_published(store: Store, folder: Path) -> None:
+    with pytest.raises(BundleError, match="but config.json says"):
+        zoo.publish("latentact-world-scenes", folder)
+    with pytest.raises(BadName):
+        zoo.publish("my-model", folder)
+    (folder / "weights.pth").write_bytes(pickle.dumps([1]))
+    with pytest.raises(PickleRefused, match=r"weights\.pth"):
+        zoo.publish(OBJECTS, folder)
+    (folder / "weights.pth").unlink()
+    (folder / "metrics.json").write_text(json.dumps({"gate": {"clips": [{"clip": "a"}]}}))
+    with pytest.raises(BundleError, match=r"gate\.clips"):
+        zoo.publish(OBJECTS, folder)
+    assert zoo.ls() == []
+
+
+def test_unknown_names_versions_and_aliases(store: Store, folder: Path) -> None:
+    with pytest.raises(UnknownModel, match="It is empty"):
+        zoo.pull(OBJECTS)
+    zoo.publish(OBJECTS, folder)
+    with pytest.raises(UnknownModel, match=f"Did you mean {OBJECTS}"):
+        zoo.pull("latentact-word-objects@1")
+    with pytest.raises(UnknownModel, match="has no version 7: it has 1 to 1"):
+        zoo.pull(f"{OBJECTS}@7")
+    with pytest.raises(UnknownModel, match="zoo promote"):
+        zoo.pull(OBJECTS)
+
+
+def test_a_damaged_blob_is_refused_and_repaired_by_publishing(store: Store, folder: Path) -> None:
+    digest = zoo.publish(OBJECTS, folder).digest
+    key = f"{layout.version_folder(OBJECTS, digest)}/model.safetensors"
+    data = bytearray(store.get(key).read())
+    data[-1] ^= 1
+    store.put(key, bytes(data))
+    with pytest.raises(DamagedBundle, match=r"model\.safetensors"):
+        zoo.pull(f"{OBJECTS}@1")
+    store.put(key, bytes(data) + b"more")
+    with pytest.raises(DamagedBundle):
+        zoo.pull(f"{OBJECTS}@1")
+    assert not (pulling.cache() / "versions").exists() and not list((pulling.cache() / "tmp").iterdir())
+    assert zoo.publish(OBJECTS, folder).version == 1
+    assert zoo.pull(f"{OBJECTS}@1").name == digest
+
+
+def test_a_pickle_smuggled_into_the_store_is_refused(store: Store, folder: Path) -> None:
+    digest = zoo.publish(OBJECTS, folder).digest
+    key = f"{layout.version_folder(OBJECTS, digest)}/manifest.json"
+    manifest = json.loads(store.get(key).read())
+    manifest["files"].append({"path": "x.pkl", "sha256": "0" * 64, "size": 4})
+    store.put(key, json.dumps(manifest).encode())
+    with pytest.raises(PickleRefused, match=r"x\.pkl"):
+        zoo.pull(f"{OBJECTS}@1")
+
+
+def test_a_damaged_cache_is_repaired(store: Store, folder: Path) -> None:
+    zoo.publish(OBJECTS, folder)
+    pulled = zoo.pull(f"{OBJECTS}@1")
+    weights = pulled / "model.safetensors"
+    weights.chmod(0o644)
+    with open(weights, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xff")
+    (pulled / "card.md").unlink()
+    assert zoo.pull(f"{OBJECTS}@1") == pulled
+    assert weights.read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert (pulled / "card.md").exists()
+
+
+def test_versions_in_the_cache_need_no_network(
+    store: Store, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo.publish(OBJECTS, folder)
+    zoo.promote(OBJECTS, 1)
+    pulled = zoo.pull(OBJECTS)
+
+    def cut(*args: object) -> None:
+        raise StoreUnreachable("the network is cut")
+
+    monkeypatch.setattr(pulling, "open_store", cut)
+    assert zoo.pull(f"{OBJECTS}@1") == pulled
+    with pytest.raises(StoreUnreachable):
+        zoo.pull(OBJECTS)  # an alias may have moved
+    monkeypatch.setenv("LATENTACT_OFFLINE", "1")
+    assert zoo.pull(OBJECTS) == pulled
+    with pytest.raises(Offline, match="LATENTACT_OFFLINE"):
+        zoo.pull(f"{OBJECTS}@2")
+
+
+def test_many_pull_at_once(store: Store, folder: Path) -> None:
+    zoo.publish(OBJECTS, folder)
+    with ThreadPoolExecutor(8) as pool:
+        folders = set(pool.map(lambda _: zoo.pull(f"{OBJECTS}@1"), range(16)))
+    assert len(folders) == 1
+    assert not list((pulling.cache() / "tmp").iterdir())
+
+
+def test_promotion_goes_through_the_gate(store: Store, tmp_path: Path) -> None:
+    for seed, error_cm in enumerate([3.0, 2.5, 2.8]):
+        zoo.publish(OBJECTS, write_bundle(tmp_path / str(seed), seed=seed, errors_cm=[error_cm] * 6))
+    assert zoo.promote(OBJECTS, 1).moved
+    assert not zoo.promote(f"{OBJECTS}@1").moved
+    assert zoo.promote(OBJECTS, 2).moved
+    with pytest.raises(GateRefused, match="not shown to be better"):
+        zoo.promote(OBJECTS, 3)
+    with pytest.raises(GateRefused, match="needs a reason"):
+        zoo.promote(OBJECTS, 3, force=" ")
+    assert zoo.promote(OBJECTS, 3, force="the second one was trained on the test part").moved
+    moves = [(move["number"], move["forced"] is not None) for move in zoo.history(OBJECTS)]
+    assert moves == [(1, False), (2, False), (3, True)]
+    assert zoo.history(OBJECTS)[2]["previous"]["number"] == 2
+
+
+def test_racing_promotions(store: Store, tmp_path: Path) -> None:
+    """Whoever comes late meets the gate again: in the end the best holds the alias, and no move is lost."""
+    errors_cm = [3.0, 2.6, 2.2, 1.8]
+    for seed, error_cm in enumerate(errors_cm):
+        zoo.publish(OBJECTS, write_bundle(tmp_path / str(seed), seed=seed, errors_cm=[error_cm] * 6))
+
+    def attempt(number: int) -> None:
+        try:
+            zoo.promote(OBJECTS, number)
+        except GateRefused:
+            pass
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(attempt, [1, 2, 3, 4]))
+    assert zoo.show(OBJECTS)["version"] == 4
+    moves = zoo.history(OBJECTS)
+    assert [move["sequence"] for move in moves] == list(range(1, len(moves) + 1))
+    assert [move["number"] for move in moves] == sorted({move["number"] for move in moves})
+
+
+def test_a_move_whose_log_was_never_written_is_still_in_the_history(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, error_cm in enumerate([3.0, 2.5]):
+        zoo.publish(OBJECTS, write_bundle(tmp_path / str(seed), seed=seed, errors_cm=[error_cm] * 6))
+    with monkeypatch.context() as patch:
+        patch.setattr(promotion, "_log", lambda *args: None)
+        zoo.promote(OBJECTS, 1)
+    assert [move["number"] for move in zoo.history(OBJECTS)] == [1]
+    zoo.promote(OBJECTS, 2)
+    assert [move["number"] for move in zoo.history(OBJECTS)] == [1, 2]
+
+
+def test_a_lost_compare_and_swap_is_reported(
+    store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zoo.publish(OBJECTS, folder)
+
+    def losing(self: Store, key: str, data: bytes, tag: str | None) -> None:
+        raise Conflict("lost")
+
+    monkeypatch.setattr(type(store), "put_if", losing)
+    with pytest.raises(Conflict, match="moved by many"):
+        zoo.promote(OBJECTS, 1)
