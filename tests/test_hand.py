@@ -149,7 +149,7 @@ def test_weights_are_smooth(arrays: dict[str, np.ndarray]) -> None:
     change = np.abs(weights[edges[:, 0]] - weights[edges[:, 1]]).max(1)
     distance_mm = np.linalg.norm(vertices[edges[:, 0]] - vertices[edges[:, 1]], axis=1) * 1000
     assert change.max() < 0.6 and np.quantile(change / np.maximum(distance_mm, 1), 0.99) < 0.12
-    assert (weights.max(0) > 0.95).sum() >= 15
+    assert (weights.max(0) > 0.8).all()  # every bone has skin of its own
 
 
 def test_bending_keeps_volume_and_moves_to_the_palm(hand: Hand) -> None:
@@ -268,7 +268,7 @@ def test_written_file_loads_through_smplx_create(tmp_path: Path, hand: Hand) -> 
     expected, _ = smplx_joints(model, inputs)
     for place in (path, tmp_path):
         loaded = load_hand(place)
-        assert loaded.name == "mano"
+        assert loaded.name == "standin-1"  # a stand-in stays one, whatever its file is called
         assert (loaded.joints(*inputs) - expected).abs().max() < 1e-5
     assert torch.equal(loaded.faces, hand.faces)
 
@@ -276,7 +276,9 @@ def test_written_file_loads_through_smplx_create(tmp_path: Path, hand: Hand) -> 
 def test_mano_path_is_used_and_its_absence_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MANO_PATH", raising=False)
     assert load_hand().name == "standin-1"
-    monkeypatch.setenv("MANO_PATH", str(write_standin(tmp_path)))
+    arrays = standin_arrays()
+    np.savez(tmp_path / "MANO_RIGHT.npz", **(arrays | {"v_template": arrays["v_template"] * 1.01}))
+    monkeypatch.setenv("MANO_PATH", str(tmp_path))
     assert load_hand().name == "mano"
     for missing in (tmp_path / "nowhere.pkl", tmp_path / "empty"):
         (tmp_path / "empty").mkdir(exist_ok=True)
