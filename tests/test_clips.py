@@ -260,16 +260,16 @@ def test_a_file_url_is_a_local_folder(data: Path) -> None:
 
 
 def test_reading_is_fast(tmp_path: Path) -> None:
-    many = [replace(random_clip("a", 72), clip_id=str(i), image_frame=(), image_png=()) for i in range(720)]
+    many = [replace(random_clip("a", 72), clip_id=str(i), image_frame=(), image_png=()) for i in range(360)]
     write_dest = tmp_path / "many"
     with write_clips(write_dest, name="many", hand="h", source={}) as writer:
         for clip in many:
             writer.add(clip)
-    start = time.perf_counter()
+    start = time.process_time()  # of all threads; a busy machine changes it little
     clips = read_clips(str(write_dest))
-    seconds = time.perf_counter() - start
-    assert clips.frames == 720 * 72
-    assert seconds < 6, f"reading 52k frames took {seconds:.1f} s (2 s on a quiet machine)"
+    seconds = time.process_time() - start
+    assert clips.frames == 360 * 72
+    assert seconds < 1, f"reading 26k frames took {seconds:.1f} s"
 
 
 def test_an_unreachable_store_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,9 +42,14 @@ class Folder:
             stream.write(data)
 
     def is_empty(self) -> bool:
-        """True where nothing lies there, whether or not the folder exists."""
+        """True where nothing lies there, whether or not the folder exists; ClipsError where its bucket does not."""
         with explained(self, ""):
-            return not self.system.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+            if self.system.get_file_info(fs.FileSelector(self.path, allow_not_found=True)):
+                return False
+            bucket = self.path.split("/")[0]
+            if not self.is_local and self.system.get_file_info(bucket).type == fs.FileType.NotFound:
+                raise OSError("NO_SUCH_BUCKET: no such bucket is listed")
+            return True
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest, None where there is none."""
@@ -76,14 +81,12 @@ def open_folder(url: str | os.PathLike[str]) -> Folder:
         return Folder(text, fs.LocalFileSystem(), unquote(parts.path))
     if parts.scheme != "s3" or not parts.netloc:
         raise ClipsError(f"{text}: cannot reach such a place; give a local path or s3://bucket/prefix.")
-    endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
-    options: dict[str, Any] = (
-        {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme} if endpoint.netloc else {}
-    )
+    endpoint = urlsplit(_endpoint())
+    options: dict[str, Any] = {}
+    if endpoint.netloc:
+        options = {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if (
-        region or endpoint.netloc
-    ):  # without a region the AWS client asks the machine's metadata service, and waits
+    if region or endpoint.netloc:  # else the client asks the machine's metadata service for it, and waits
         options["region"] = region or "us-east-1"
     system = fs.S3FileSystem(
         connect_timeout=3,
@@ -112,21 +115,18 @@ def explained(folder: Folder, name: str) -> Iterator[None]:
 
 def _advice(said: str, folder: Folder) -> str:
     lower = said.lower()
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "AWS itself"
+    endpoint = _endpoint() or "AWS itself"
     if any(
-        word in lower
-        for word in (
-            "access_denied",
-            "access denied",
-            "invalid_access_key",
-            "signature",
-            "403",
-            "accessdenied",
-        )
+        word in lower for word in ("access_denied", "access denied", "invalid_access_key", "signature", "403")
     ):
-        return "access was denied; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and that this key may use the bucket."
-    if "no_such_bucket" in lower or "nosuchbucket" in lower or "bucket does not exist" in lower:
-        return f"the bucket {folder.path.split('/')[0]!r} does not exist at {endpoint}; check its name and AWS_ENDPOINT_URL."
+        return "access was denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and that they may use the bucket."
+    if "no_such_bucket" in lower or "bucket does not exist" in lower:
+        bucket = folder.path.split("/")[0]
+        return f"the bucket {bucket!r} does not exist at {endpoint}; check its name and AWS_ENDPOINT_URL."
     if "network_connection" in lower or "curlcode" in lower or "timeout" in lower:
         return f"the store at {endpoint} cannot be reached; check that it runs and that AWS_ENDPOINT_URL is right."
     return f"the store at {endpoint} refused; check the url, AWS_ENDPOINT_URL and the credentials."
+
+
+def _endpoint() -> str:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""

@@ -93,6 +93,19 @@ def read_clips(path: str | os.PathLike[str]) -> Clips:
     store does not let us in.
     """
     folder = open_folder(path)
+    manifest = _manifest(folder)
+    # Hashing, decompression and the network all release the GIL.
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        tables = list(pool.map(lambda shard: _read_shard(folder, shard), manifest["shards"]))
+    return assemble(tables, manifest, where=folder.url)
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest alone: name, counts, settings with their parts and statistics. Raises ClipsError like read_clips."""
+    return _manifest(open_folder(path))
+
+
+def _manifest(folder: Folder) -> dict[str, Any]:
     manifest = folder.manifest()
     if manifest is None:
         raise ClipsError(
@@ -112,11 +125,7 @@ def read_clips(path: str | os.PathLike[str]) -> Clips:
         raise ClipsError(
             f"{folder.url}/{MANIFEST}: lacks {', '.join(sorted(missing)) or 'shards'}; prepare it again."
         )
-    with ThreadPoolExecutor(
-        max_workers=4
-    ) as pool:  # hashing, decompression and the network all release the GIL
-        tables = list(pool.map(lambda shard: _read_shard(folder, shard), manifest["shards"]))
-    return assemble(tables, manifest, where=folder.url)
+    return manifest
 
 
 def _read_shard(folder: Folder, shard: dict[str, Any]) -> pa.Table:

@@ -40,6 +40,7 @@ class ClipWriter:
     """Context manager that collects clips and publishes them at a clean exit; after a failure nothing is visible.
 
     Set `settings` before the exit: {"objects": {"group": "object", "parts": {"train": [...], "val": [...], ...}}}.
+    `report`, what the importer has to say about the data (its errors, what it dropped), goes into the manifest as it is.
     Where an equal data set (same name, hand and source) lies at the destination already, `finished` is True from the
     start: an importer may skip its work, and whatever it adds is dropped.
     """
@@ -115,14 +116,15 @@ class ClipWriter:
             to_table(self._pending), buffer, compression="zstd", use_dictionary=False, write_statistics=False
         )
         data = buffer.getvalue()
+        file = f"shard-{len(self._shards):05d}.parquet"
         shard = {
-            "file": f"shard-{len(self._shards):05d}.parquet",
+            "file": file,
             "sha256": hashlib.sha256(data).hexdigest(),
             "clips": len(self._pending),
             "frames": sum(clip.frames for clip in self._pending),
         }
-        with explained(self._folder, shard["file"]):
-            (self._stage / shard["file"]).write_bytes(data)
+        with explained(self._folder, file):
+            (self._stage / file).write_bytes(data)
         self._shards.append(shard)
         self._pending = []
         logger.info("%s: %d clips, %d frames written", self._folder.url, len(self._ids), self._frames())
@@ -173,9 +175,7 @@ class ClipWriter:
                 raise ClipsError(f"{where}: has a part {min(strange)!r}; parts are {', '.join(PARTS)}.")
             absent = {value for values in parts.values() for value in values} - self._values[setting["group"]]
             if absent:
-                raise ClipsError(
-                    f"{where}: names {min(absent)!r}, but no clip's {setting['group']} is that."
-                )
+                raise ClipsError(f"{where}: names {min(absent)!r}, but no clip's {setting['group']} is that.")
 
     def _already_there(self) -> bool:
         """True where the destination holds this very data set; ClipsError where it holds anything else."""

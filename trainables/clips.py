@@ -11,8 +11,17 @@ setting and the statistics of its train part; the sha256 of the manifest names t
     clips = read_clips("data/mine")
 """
 
-from trainables.clip_format import GROUPS, JOINTS, VERTICES, WINDOW_FPS, Clip, ClipsError, encode_png
-from trainables.clip_reader import Clips, read_clips
+from trainables.clip_format import (
+    GROUPS,
+    JOINTS,
+    VERTICES,
+    WINDOW_FPS,
+    Clip,
+    ClipsError,
+    encode_png,
+    manifest_digest,
+)
+from trainables.clip_reader import Clips, read_clips, read_manifest
 from trainables.clip_writer import ClipWriter, write_clips
 
 __all__ = [
@@ -25,6 +34,8 @@ __all__ = [
     "Clips",
     "ClipsError",
     "encode_png",
+    "manifest_digest",
     "read_clips",
+    "read_manifest",
     "write_clips",
 ]

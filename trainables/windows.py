@@ -104,15 +104,19 @@ class Windows:
         clip_B, start_B = self.clip_N[index], self.start_N[index]
         first_B = clips.offsets_C1[clip_B] + start_B
         frame_BT = first_B[:, None] + self._steps_T
+        frames = frame_BT.flatten()
+
+        def take(values_F: Tensor) -> Tensor:  # values_F[frame_BT], which is several times slower on a CPU
+            return values_F.index_select(0, frames).unflatten(0, frame_BT.shape)
 
         # frame t -> clip's first -> window's first: inv(M_s) M_t, with inv([R|t]) = [R'|-R't].
-        known_BT = clips.camera_known_F[frame_BT] & clips.camera_known_F[first_B][:, None]
+        known_BT = take(clips.camera_known_F) & clips.camera_known_F[first_B][:, None]
         back_B133 = clips.camera_rot_F33[first_B].mT[:, None]
-        shift_BT3 = clips.camera_transl_F3[frame_BT] - clips.camera_transl_F3[first_B][:, None]
-        rot_BT33 = back_B133 @ clips.camera_rot_F33[frame_BT]
+        shift_BT3 = take(clips.camera_transl_F3) - clips.camera_transl_F3[first_B][:, None]
+        rot_BT33 = back_B133 @ take(clips.camera_rot_F33)
         rot_BT33 = torch.where(known_BT[..., None, None], rot_BT33, torch.eye(3, device=clips.device))
         transl_BT3 = torch.where(known_BT[..., None], (back_B133 @ shift_BT3[..., None])[..., 0], 0.0)
-        joints_BTJ3 = clips.joints_FJ3[frame_BT]
+        joints_BTJ3 = take(clips.joints_FJ3)
 
         image_B = clips.image_F[first_B]
         image_known_B = image_B >= 0
@@ -128,17 +132,17 @@ class Windows:
             image_known_B=image_known_B,
             point_B3=point_B3,
             point_known_B=point_known_B,
-            global_orient_BT3=clips.global_orient_F3[frame_BT],
-            hand_pose_BT45=clips.hand_pose_F45[frame_BT],
+            global_orient_BT3=take(clips.global_orient_F3),
+            hand_pose_BT45=take(clips.hand_pose_F45),
             betas_BT10=clips.betas_C10[clip_B][:, None].repeat(1, self.length, 1),
-            transl_BT3=clips.transl_F3[frame_BT],
+            transl_BT3=take(clips.transl_F3),
             camera_rot_BT33=rot_BT33,
             camera_transl_BT3=transl_BT3,
             camera_known_BT=known_BT,
             joints_BTJ3=joints_BTJ3,
             joints_ref_BTJ3=joints_BTJ3 @ rot_BT33.mT + transl_BT3[:, :, None],
-            contact_BTV=clips.contact_FV[frame_BT].float(),
-            contact_known_BT=clips.contact_known_F[frame_BT],
+            contact_BTV=take(clips.contact_FV).float(),
+            contact_known_BT=take(clips.contact_known_F),
             clip_B=clip_B,
             start_B=start_B,
         )
