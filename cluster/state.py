@@ -145,7 +145,7 @@ class StackFolder:
             )
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StackError(
                 f"{self.state_file} is damaged ({error!r}): end the servers in it by hand, then delete the file"
             ) from error
