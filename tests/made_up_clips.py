@@ -14,7 +14,7 @@ OBJECTS = ("ball", "bowl", "box", "can", "cup", "mug", "pan", "pot")
 
 
 def random_clip(name: str, frames: int = 40, *, seed: int = 0, fps: float = 30.0, **changes: object) -> Clip:
-    """A valid clip of random numbers: a moving camera unknown in frame 7, contact in most frames, two texts and images."""
+    """A valid clip of random numbers: camera unknown in frame 7, some contact, two texts and images."""
     rng = np.random.default_rng([seed, *name.encode()])
     camera = np.zeros((frames, 3, 4), dtype=np.float32)
     camera[:, :, :3] = roma.rotvec_to_rotmat(torch.tensor(rng.normal(0, 0.1, (frames, 3)))).numpy()

@@ -1,4 +1,4 @@
-"""Writing and reading data sets: round trip, resampling, atomicity, and a clear sentence for every bad input."""
+"""Writing and reading data sets: round trip, resampling, atomicity, a clear sentence for every bad input."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ import torch
 from made_up_clips import SETTINGS, random_clip, some_clips, write
 
 from trainables.clip_folder import open_folder
-from trainables.clips import Clips, ClipsError, read_clips, write_clips
+from trainables.clips import Clips, ClipsError, encode_png, read_clips, write_clips
 from trainables.splits import part_clips
 from trainables.train_statistics import train_statistics
 
@@ -85,7 +85,7 @@ def test_digest_names_the_content(data: Path, tmp_path: Path) -> None:
 
 
 def test_other_frame_rates_are_brought_to_30(tmp_path: Path) -> None:
-    # A hand that turns about one axis and moves evenly: at 30 fps slerp and straight lines must hit the exact values.
+    # A hand that turns about one axis and moves evenly: slerp and straight lines must hit the exact values.
     frames = 25
     seconds = np.arange(frames) / 15.0
     axis = np.array([0.6, 0.0, 0.8])
@@ -121,6 +121,48 @@ def test_other_frame_rates_are_brought_to_30(tmp_path: Path) -> None:
     fast = replace(random_clip("fast", 41, fps=60.0), clip_id="fast")
     read = read_clips(str(write(tmp_path / "fast", [*some_clips(), fast])))
     np.testing.assert_allclose(read.joints_FJ3[-21:].numpy(), fast.joints_m[::2], atol=1e-6)
+
+
+def test_resampling_lets_nothing_of_the_future_into_the_inputs(tmp_path: Path) -> None:
+    slow = random_clip(
+        "slow", 20, seed=1, fps=20.0
+    )  # frame j at 30 fps is the moment of recorded frame j * 2 / 3
+    cut = 9
+    joints, contact, point = slow.joints_m.copy(), slow.contact_bits.copy(), slow.contact_point_m.copy()
+    joints[cut:] += 1
+    contact[cut:] = True
+    point[cut:] = np.where(slow.contact_known[cut:, None], 9.0, np.nan)
+    camera = slow.camera_to_first.copy()
+    camera[cut:] = np.nan
+    changed = replace(
+        slow, joints_m=joints, contact_bits=contact, contact_point_m=point, camera_to_first=camera
+    )
+    changed = replace(changed, text=("reach cup", "drop cup"), text_start=(0, cut), image_frame=(3, cut))
+    slow = replace(slow, text_start=(0, cut + 1), image_frame=(3, cut + 1))
+    one, other = (
+        read_clips(str(write(tmp_path / name, [*some_clips(), clip])))
+        for name, clip in (("a", slow), ("b", changed))
+    )
+    start = int(one.offsets_C1[-2])
+    last = start + 13  # at 8.67 recorded frames: the motion there leans on frame 9, the inputs must not
+    assert not torch.equal(one.joints_FJ3[last], other.joints_FJ3[last])
+    for f in range(start, last + 1):
+        assert (
+            torch.equal(one.point_F3[f], other.point_F3[f]) and one.point_known_F[f] == other.point_known_F[f]
+        )
+        assert one.image_F[f] == other.image_F[f]
+        assert one.texts[int(one.text_F[f])] == other.texts[int(other.text_F[f])]
+    assert other.texts[int(other.text_F[last + 1])] == "drop cup"
+
+
+@pytest.mark.parametrize("shapes", [((8, 8, 3), (9, 9, 3)), ((8, 6, 3), (8, 6, 3))])
+def test_pictures_must_be_square_and_of_one_size(tmp_path: Path, shapes: tuple[tuple[int, ...], ...]) -> None:
+    pngs = [encode_png(np.zeros(shape, dtype=np.uint8)) for shape in shapes]
+    with pytest.raises(ClipsError, match="field image_png: pictures must be square"):
+        write(tmp_path / "d", [*some_clips(15), random_clip("odd", seed=15, image_png=pngs)])
+    with pytest.raises(ClipsError, match="field image_png: holds something that is no picture"):
+        write(tmp_path / "d", [*some_clips(15), random_clip("odd", seed=15, image_png=[b"no", b"no"])])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_statistics_come_from_train_alone(data: Path) -> None:
@@ -245,7 +287,7 @@ def test_bad_data_sets_say_what_is_wrong(data: Path, tmp_path: Path) -> None:
         "columns are not those of schema 1",
     )
     (copy / "shard-00000.parquet").write_bytes(shard[:-9] + b"x" + shard[-8:])
-    refused(manifest, "shard-00000.parquet: damaged .*prepare or copy")
+    refused(manifest, "shard-00000.parquet: damaged .*delete the data set, then prepare or copy")
     (copy / "shard-00000.parquet").unlink()
     refused(manifest, "shard-00000.parquet: the manifest lists this shard, but it is gone")
     (copy / "manifest.json").write_text("{")

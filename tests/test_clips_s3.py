@@ -1,4 +1,4 @@
-"""Data sets on a real S3 server: equal to local ones, absent until whole, and clear about a wrong key or bucket."""
+"""Data sets on a real S3: equal to local ones, absent until whole, clear about a wrong key or bucket."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Splits: parts never share a clip or a group, folds test every group once, and wrong requests say what exists."""
+"""Splits: parts never share a clip or a group, folds test each group once, wrong requests say what exists."""
 
 import json
 from dataclasses import replace

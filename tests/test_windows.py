@@ -147,7 +147,7 @@ def test_the_future_does_not_enter_the_inputs(clips: Clips, protocol: Protocol) 
 
 
 def test_the_future_image_and_text_are_of_the_future_only(clips: Clips) -> None:
-    """The change made by the test above would be seen, were the inputs taken one frame later than they are."""
+    """The change made by the test above would be seen, were the inputs taken one frame later."""
     clip, start = 2, 14  # a text and an image begin in frame 15
     changed = with_another_future(clips, clip, start)
     before, after = (

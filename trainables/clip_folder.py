@@ -42,7 +42,7 @@ class Folder:
             stream.write(data)
 
     def is_empty(self) -> bool:
-        """True where nothing lies there, whether or not the folder exists; ClipsError where its bucket does not."""
+        """True where nothing lies there, whether or not the folder exists (its bucket must)."""
         with explained(self, ""):
             if self.system.get_file_info(fs.FileSelector(self.path, allow_not_found=True)):
                 return False
@@ -63,15 +63,18 @@ class Folder:
                 f"{self.url}/{MANIFEST} is not JSON ({error}); prepare the data set again."
             ) from error
         if not isinstance(manifest, dict):
-            raise ClipsError(f"{self.url}/{MANIFEST} is not a JSON object; prepare the data set again.")
+            raise ClipsError(
+                f"{self.url}/{MANIFEST} is not a JSON object; delete the data set and prepare it again."
+            )
         return manifest
 
 
 def open_folder(url: str | os.PathLike[str]) -> Folder:
     """The folder of a local path, a file:// or an s3:// url. Nothing is read yet, and it need not exist.
 
-    S3 honours AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3), AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
-    and AWS_DEFAULT_REGION, with addresses in path style (endpoint/bucket/key) where an endpoint is named.
+    S3 honours AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3), AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    AWS_SESSION_TOKEN and AWS_DEFAULT_REGION, with addresses in path style (endpoint/bucket/key) where an
+    endpoint is named.
     """
     text = os.fspath(url).rstrip("/") or "/"
     parts = urlsplit(text)
@@ -119,12 +122,12 @@ def _advice(said: str, folder: Folder) -> str:
     if any(
         word in lower for word in ("access_denied", "access denied", "invalid_access_key", "signature", "403")
     ):
-        return "access was denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and that they may use the bucket."
+        return "access was denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may use."
     if "no_such_bucket" in lower or "bucket does not exist" in lower:
         bucket = folder.path.split("/")[0]
         return f"the bucket {bucket!r} does not exist at {endpoint}; check its name and AWS_ENDPOINT_URL."
     if "network_connection" in lower or "curlcode" in lower or "timeout" in lower:
-        return f"the store at {endpoint} cannot be reached; check that it runs and that AWS_ENDPOINT_URL is right."
+        return f"the store at {endpoint} cannot be reached; check that it runs, and AWS_ENDPOINT_URL."
     return f"the store at {endpoint} refused; check the url, AWS_ENDPOINT_URL and the credentials."
 
 

@@ -1,7 +1,8 @@
 """One clip: a continuous recording of one action, and its row in a shard.
 
-Rotations are axis-angle in radians, lengths metres. Every frame is written in its own camera, with OpenCV axes
-(x right, y down, z forward); `camera_to_first` takes a point from that camera to the camera of the clip's first frame.
+Rotations are axis-angle in radians, lengths metres. Every frame is written in its own camera, with OpenCV
+axes (x right, y down, z forward); `camera_to_first` takes a point from that camera to the camera of the
+clip's first frame.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ MAY_BE_UNKNOWN = ("camera_to_first", "contact_point_m")  # NaN in these says "un
 
 
 class ClipsError(ValueError):
-    """A data set, or a request made of it, is not usable; the sentence names the file, the field and the remedy."""
+    """A data set, or a request made of it, is not usable; it names the file, the field and the remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +44,9 @@ class Clip:
     """One clip of n frames.
 
     text[i] holds from frame text_start[i] on; image_png[i] is the square RGB picture of frame image_frame[i].
-    contact_bits is the unpacked map, one bool a vertex (it is packed to bits when written). contact_point_m is the
-    centroid of the contacting vertices, NaN exactly where nothing touches or where the contact is not known.
+    contact_bits is the unpacked map, one bool a vertex (it is packed to bits when written). contact_point_m
+    is the centroid of the contacting vertices, NaN exactly where nothing touches or where the contact is not
+    known.
     """
 
     clip_id: str
@@ -87,7 +89,7 @@ def decode_png(data: bytes) -> NDArray[np.uint8]:
 
 
 def manifest_digest(manifest: dict[str, Any]) -> str:
-    """sha256 (hex) of the manifest in canonical JSON: the name of the data in every run, card and ledger line."""
+    """sha256 (hex) of the manifest in canonical JSON: names the data in every run, card and ledger line."""
     canonical = json.dumps(
         manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )

@@ -30,6 +30,7 @@ from trainables.clip_format import (
 from trainables.clip_resampling import resample
 from trainables.clip_table import ARROW_SCHEMA, contact_maps, frame_counts, list_frames, list_values
 
+_AGAIN = "delete the data set, then prepare or copy it again."
 IMAGE_SIDE_WHEN_NONE = (
     64  # side of the black square that stands for "no image" where a data set has none at all
 )
@@ -37,10 +38,10 @@ IMAGE_SIDE_WHEN_NONE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Clips:
-    """A data set at 30 fps. Lengths in metres, rotations axis-angle or matrices, each frame in its own camera.
+    """A data set at 30 fps. Metres, rotations as axis-angle or matrices, each frame in its own camera.
 
-    Where something is unknown its `_known` entry is False and the numbers are a harmless placeholder (camera: identity,
-    contact point: zero), never NaN.
+    Where something is unknown its `_known` entry is False and the numbers are a harmless placeholder (camera:
+    identity, contact point: zero), never NaN.
     """
 
     name: str
@@ -87,10 +88,10 @@ class Clips:
 
 
 def read_clips(path: str | os.PathLike[str]) -> Clips:
-    """Reads a data set from a local folder or s3:// url, verifies the sha256 of every shard, resamples to 30 fps.
+    """Reads a data set (local or s3://), verifies the sha256 of every shard, resamples to 30 fps.
 
-    Raises ClipsError where the folder or its manifest is missing, a shard is damaged, the schema is another one, or the
-    store does not let us in.
+    Raises ClipsError where the folder or its manifest is missing, a shard is damaged, the schema is another
+    one, or the store does not let us in.
     """
     folder = open_folder(path)
     manifest = _manifest(folder)
@@ -101,7 +102,7 @@ def read_clips(path: str | os.PathLike[str]) -> Clips:
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest alone: name, counts, settings with their parts and statistics. Raises ClipsError like read_clips."""
+    """The manifest alone: counts, settings, parts, statistics. Raises ClipsError like read_clips."""
     return _manifest(open_folder(path))
 
 
@@ -112,19 +113,17 @@ def _manifest(folder: Folder) -> dict[str, Any]:
             f"{folder.url}: nothing is there; check the path, or make a data set with "
             f"`python -m trainables.prepare world {folder.url}`."
             if folder.is_empty()
-            else f"{folder.url}: holds no {MANIFEST}, so it is no data set or one whose writing was interrupted; "
+            else f"{folder.url}: holds no {MANIFEST}, so it is no data set or its writing was interrupted; "
             "delete it and prepare it again with `python -m trainables.prepare`."
         )
     if manifest.get("schema") != SCHEMA_VERSION:
         raise ClipsError(
-            f"{folder.url}/{MANIFEST}, field schema: is {manifest.get('schema')!r}, this version reads {SCHEMA_VERSION}; "
-            "prepare the data set again with this version."
+            f"{folder.url}/{MANIFEST}, field schema: is {manifest.get('schema')!r}, this version reads "
+            f"{SCHEMA_VERSION}; delete the data set and prepare it again with this version."
         )
     missing = {"name", "hand", "shards", "settings"} - manifest.keys()
     if missing or not manifest["shards"]:
-        raise ClipsError(
-            f"{folder.url}/{MANIFEST}: lacks {', '.join(sorted(missing)) or 'shards'}; prepare it again."
-        )
+        raise ClipsError(f"{folder.url}/{MANIFEST}: lacks {', '.join(sorted(missing)) or 'shards'}; {_AGAIN}")
     return manifest
 
 
@@ -132,20 +131,15 @@ def _read_shard(folder: Folder, shard: dict[str, Any]) -> pa.Table:
     file = f"{folder.url}/{shard['file']}"
     data = folder.read(shard["file"])
     if data is None:
-        raise ClipsError(
-            f"{file}: the manifest lists this shard, but it is gone; prepare or copy the data set again."
-        )
+        raise ClipsError(f"{file}: the manifest lists this shard, but it is gone; {_AGAIN}")
     found = hashlib.sha256(data).hexdigest()
     if found != shard["sha256"]:
         raise ClipsError(
-            f"{file}: damaged (sha256 {found[:12]}..., the manifest says {shard['sha256'][:12]}...); "
-            "prepare or copy the data set again."
+            f"{file}: damaged (sha256 {found[:12]}..., the manifest says {shard['sha256'][:12]}...); {_AGAIN}"
         )
     table = pq.read_table(pa.BufferReader(data), use_threads=False)
     if not table.schema.equals(ARROW_SCHEMA):
-        raise ClipsError(
-            f"{file}: its columns are not those of schema {SCHEMA_VERSION}; prepare the data set again."
-        )
+        raise ClipsError(f"{file}: its columns are not those of schema {SCHEMA_VERSION}; {_AGAIN}")
     return table
 
 
@@ -157,14 +151,14 @@ def assemble(tables: Sequence[pa.Table], manifest: dict[str, Any], where: str) -
     first_C, frames = offsets[:-1], int(offsets[-1])
     ids = table["clip_id"].to_pylist()
     if len(set(ids)) != len(ids):
-        raise ClipsError(f"{where}, field clip_id: two clips share a name; prepare the data set again.")
+        raise ClipsError(f"{where}, field clip_id: two clips share a name; {_AGAIN}")
 
     flat = {name: list_values(table, name).reshape(frames, *shape) for name, shape in FRAME_SHAPES.items()}
     camera_known = ~np.isnan(flat["camera_to_first"]).any((1, 2))
     point_known = ~np.isnan(flat["contact_point_m"]).any(1)
     camera = np.where(camera_known[:, None, None], flat["camera_to_first"], np.eye(3, 4, dtype=np.float32))
 
-    # An entry of text holds until the next one; the first of every clip stands at its first frame, so none leaks over.
+    # A text holds until the next one; every clip has one at its first frame, so none crosses into the next.
     texts, text_of_entry = np.unique(list_values(table, "text").astype(str), return_inverse=True)
     text_start = list_frames(table, "text_start", first_C)
     text_F = np.repeat(text_of_entry, np.diff(np.append(text_start, frames)))
@@ -213,10 +207,16 @@ def _images(table: pa.Table, where: str) -> NDArray[np.uint8]:
     pngs = [png for chunk in table["image_png"].chunks for png in chunk.flatten().to_pylist()]
     if not pngs:
         return np.zeros((0, IMAGE_SIDE_WHEN_NONE, IMAGE_SIDE_WHEN_NONE, 3), dtype=np.uint8)
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        pictures = list(pool.map(decode_png, pngs, chunksize=64))
-    if len({picture.shape for picture in pictures}) > 1:
+    try:
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            pictures = list(pool.map(decode_png, pngs))
+    except OSError as error:
         raise ClipsError(
-            f"{where}, field image_png: pictures differ in size; prepare it again with one square size."
+            f"{where}, field image_png: holds something that is no picture ({error})."
+        ) from error
+    shapes = {picture.shape for picture in pictures}
+    if len(shapes) > 1 or pictures[0].shape[0] != pictures[0].shape[1]:
+        raise ClipsError(
+            f"{where}, field image_png: pictures must be square and of one size, not {sorted(shapes)}."
         )
     return np.stack(pictures)

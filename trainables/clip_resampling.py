@@ -1,8 +1,9 @@
 """Clips keep the frame rate they were recorded at; windows are made at one rate. This brings them to it.
 
-Frame j of a resampled clip is the moment j / fps_out seconds after the clip's first frame. Rotations are interpolated on
-the sphere (slerp), positions linearly, contact is that of the nearest recorded frame, text and image are the latest at
-or before the moment. Slerp: Shoemake 1985, "Animating rotation with quaternion curves".
+Frame j of a resampled clip is the moment j / fps_out seconds after the clip's first frame. Rotations are
+interpolated on the sphere (slerp), positions linearly, contact maps are those of the nearest recorded frame.
+What a network may see (text, image, contact point) is the latest at or before the moment, so that nothing of
+the future enters it. Slerp: Shoemake 1985, "Animating rotation with quaternion curves".
 """
 
 from dataclasses import replace
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def resample(clips: "Clips", fps_C: Tensor, fps_out: float) -> "Clips":
     """`clips` with every clip, recorded at fps_C (C) frames per second, brought to `fps_out`."""
     frames_C = clips.offsets_C1.diff()
-    # A clip of n frames lasts (n-1)/fps seconds. The small slack keeps the last frame where rates divide evenly.
+    # A clip of n frames lasts (n-1)/fps seconds. The slack keeps the last frame where rates divide evenly.
     new_C = ((frames_C - 1) * fps_out / fps_C + 1e-6).floor().long() + 1
     offsets_C1 = torch.cat([new_C.new_zeros(1), new_C.cumsum(0)])
     clip_N = torch.repeat_interleave(torch.arange(len(new_C)), new_C)
@@ -50,7 +51,6 @@ def resample(clips: "Clips", fps_C: Tensor, fps_out: float) -> "Clips":
         roma.rotvec_to_rotmat(sphere(camera_rotvec_F3[:, None])[:, 0]),
         clips.camera_rot_F33[low_N],
     )
-    both_points = (clips.point_known_F[low_N] & clips.point_known_F[high_N])[:, None]
     return replace(
         clips,
         offsets_C1=offsets_C1,
@@ -63,8 +63,8 @@ def resample(clips: "Clips", fps_C: Tensor, fps_out: float) -> "Clips":
         joints_FJ3=straight(clips.joints_FJ3),
         contact_FV=clips.contact_FV[near_N],
         contact_known_F=clips.contact_known_F[near_N],
-        point_F3=torch.where(both_points, straight(clips.point_F3), clips.point_F3[near_N]),
-        point_known_F=clips.point_known_F[near_N],
+        point_F3=clips.point_F3[low_N],
+        point_known_F=clips.point_known_F[low_N],
         image_F=clips.image_F[low_N],
         text_F=clips.text_F[low_N],
     )

@@ -46,7 +46,7 @@ def to_table(clips: Sequence[Clip]) -> pa.Table:
 
 
 def frame_counts(table: pa.Table, where: str) -> NDArray[np.int64]:
-    """Frames of every clip. Raises ClipsError, naming `where` and the field, unless all columns agree on it."""
+    """Frames of every clip. Raises ClipsError, naming `where` and field, unless all columns agree on it."""
     frames_C = _entry_counts(table, "transl_m") // 3
     sizes = {name: int(np.prod(shape)) for name, shape in FRAME_SHAPES.items()} | {"contact_known": 1}
     found = {name: _entry_counts(table, name) for name in (*sizes, "betas")}
@@ -58,7 +58,7 @@ def frame_counts(table: pa.Table, where: str) -> NDArray[np.int64]:
     for name, counts in expected.items():
         if (found[name] != counts).any():
             raise ClipsError(
-                f"{where}, field {name}: its length does not fit the clip's frames; prepare it again."
+                f"{where}, field {name}: its length does not fit the frames; delete and prepare it again."
             )
     return frames_C
 
@@ -69,7 +69,7 @@ def list_values(table: pa.Table, name: str) -> NDArray[Any]:
 
 
 def list_frames(table: pa.Table, name: str, first_C: NDArray[np.int64]) -> NDArray[np.int64]:
-    """All entries of a list column that counts frames within the clip, counted through the data set instead."""
+    """All entries of a list column of frames within the clip, counted through the data set instead."""
     return list_values(table, name).astype(np.int64) + np.repeat(first_C, _entry_counts(table, name))
 
 

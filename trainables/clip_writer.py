@@ -1,7 +1,8 @@
 """Writing a data set so that it is whole or absent.
 
-Shards are first written into a temporary folder and read back to compute the statistics. A local data set then appears by
-one rename; on S3 the shards are sent first and the manifest, which makes them a data set, last.
+Shards are first written into a temporary folder and read back to compute the statistics. A local data set
+then appears by one rename; on S3 the shards are sent first and the manifest, which makes them a data set,
+last.
 """
 
 import hashlib
@@ -37,12 +38,12 @@ logger = logging.getLogger(__name__)
 
 
 class ClipWriter:
-    """Context manager that collects clips and publishes them at a clean exit; after a failure nothing is visible.
+    """Context manager that collects clips and publishes them at a clean exit, and nothing after a failure.
 
-    Set `settings` before the exit: {"objects": {"group": "object", "parts": {"train": [...], "val": [...], ...}}}.
-    `report`, what the importer has to say about the data (its errors, what it dropped), goes into the manifest as it is.
-    Where an equal data set (same name, hand and source) lies at the destination already, `finished` is True from the
-    start: an importer may skip its work, and whatever it adds is dropped.
+    Set `settings` before the exit: {"objects": {"group": "object", "parts": {"train": [...], ...}}}.
+    `report`, what the importer has to say about the data (its errors, what it dropped), goes into the
+    manifest as it is. Where an equal data set (same name, hand and source) lies at the destination already,
+    `finished` is True from the start: an importer may skip its work, and whatever it adds is dropped.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class ClipWriter:
         return self
 
     def add(self, clip: Clip) -> None:
-        """Adds one clip. Raises ClipsError, naming clip and field, where it is not whole or its id was used before."""
+        """Adds one clip. Raises ClipsError, naming clip and field, where it is not whole or its id taken."""
         if self.finished:
             return
         check_clip(clip)
@@ -214,7 +215,7 @@ class ClipWriter:
         try:
             self._stage.rename(self._folder.path)
         except OSError:
-            # Another process may have finished the same data set in the meantime; then there is nothing left to do.
+            # Another process may have finished the same data set meanwhile; then nothing is left to do.
             if not self._already_there():
                 raise
 
@@ -227,6 +228,8 @@ def write_clips(
     source: dict[str, Any],
     contact_radius_m: float = 0.005,
 ) -> ClipWriter:
-    """A writer for `dest` (local path or s3://). `hand` is the name of the hand model, `source` what the importer was
-    given: whatever changes the clips must be in it, for it decides whether a data set already there is the same one."""
+    """A writer for `dest` (local path or s3://). `hand` is the name of the hand model, `source` what the
+    importer was given: whatever changes the clips must be in it, for it decides whether a data set already
+    there is the same one.
+    """
     return ClipWriter(dest, name=name, hand=hand, source=source, contact_radius_m=contact_radius_m)

@@ -1,9 +1,10 @@
 """Clips: the one format every importer writes and everything else reads.
 
-A data set is a folder (local or s3://) of `shard-00000.parquet`, `shard-00001.parquet`, ... and a `manifest.json` that is
-written last, so that a data set is whole or absent. One row of a shard is one clip; its columns are the fields of
-`Clip`, lists flattened. The manifest holds the schema version, the sha256 of every shard, counts, the parts of every
-setting and the statistics of its train part; the sha256 of the manifest names the data everywhere.
+A data set is a folder (local or s3://) of `shard-00000.parquet`, `shard-00001.parquet`, ... and a
+`manifest.json` that is written last, so that a data set is whole or absent. One row of a shard is one clip;
+its columns are the fields of `Clip`, lists flattened. The manifest holds the schema version, the sha256 of
+every shard, counts, the parts of every setting and the statistics of its train part; the sha256 of the
+manifest names the data everywhere.
 
     with write_clips("data/mine", name="mine", hand="mano", source={"recorded": "2026"}) as writer:
         writer.add(Clip(clip_id="a", ...))

@@ -21,9 +21,9 @@ Examples:
   python -m trainables.prepare world s3://bucket/world --clips 2000 --seed 7
   python -m trainables.prepare dexycb ~/downloads/dexycb data/dexycb
 
-DEST is a folder or s3://bucket/prefix (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say which store
-and who asks). It appears only when it is whole. A data set made from the same source that is there already is left
-alone; anything else that is there is never overwritten.
+DEST is a folder or s3://bucket/prefix (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say
+which store and who asks). It appears only when it is whole. A data set made from the same source that is
+there already is left alone; anything else that is there is never overwritten.
 """
 
 
@@ -69,7 +69,7 @@ def dexycb(source: str, dest: str) -> None:
 
 @contextmanager
 def _told(expected: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Errors that are about the user's files become one sentence and exit status 1; any other keeps its traceback."""
+    """Errors about the user's files become one sentence and exit status 1; any other keeps its traceback."""
     expected = (ClipsError, OSError, *expected)
     try:
         yield
@@ -87,8 +87,8 @@ def summary(dest: str, manifest: dict[str, Any]) -> list[str]:
     counts = manifest["counts"]
     lines = [
         (
-            f"{manifest['name']} at {dest}: {counts['clips']} clips, {counts['frames']} frames, {counts['images']} images; "
-            f"hand {manifest['hand']}; digest {manifest_digest(manifest)[:12]}"
+            f"{manifest['name']} at {dest}: {counts['clips']} clips, {counts['frames']} frames, "
+            f"{counts['images']} images; hand {manifest['hand']}; digest {manifest_digest(manifest)[:12]}"
         )
     ]
     for name, setting in sorted(manifest["settings"].items()):

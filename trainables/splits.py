@@ -1,7 +1,7 @@
 """Parts of a setting: which held-out groups train, select (val), gate (promotion) and test.
 
-A setting holds out whole groups (all clips of an object, a subject, ...), never single clips. A fold of a setting is
-written `objects:2/6`: the groups of `objects` cut into 6, the second of them as test; counted from 1.
+A setting holds out whole groups (all clips of an object, a subject, ...), never single clips. A fold of a
+setting is written `objects:2/6`: the groups of `objects` cut into 6, the second of them (from 1) as test.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ Parts = dict[str, list[str]]
 def make_split(values: Mapping[str, int], shares: Mapping[str, float], seed: int) -> Parts:
     """Deals the groups (name -> number of clips) out to the parts so that clips come close to `shares`.
 
-    Shuffled by `seed`, then each group goes to the part that lacks most; every part with a share gets a group.
-    Raises ClipsError where there are fewer groups than parts.
+    Shuffled by `seed`, then each group goes to the part that lacks most; every part with a share gets a
+    group. Raises ClipsError where there are fewer groups than parts.
     """
     wanted = {part: share for part, share in shares.items() if share > 0}
     unknown = set(wanted) - set(PARTS)
@@ -55,9 +55,9 @@ def make_split(values: Mapping[str, int], shares: Mapping[str, float], seed: int
 def k_fold(values: Iterable[str], fold: int, folds: int) -> Parts:
     """Parts of fold `fold` (1 to `folds`): every group is test in exactly one fold.
 
-    The groups are ordered by the sha256 of their name, so no seed enters, and cut into `folds` runs that differ by at
-    most one group. Run `fold` is test; the groups that follow it (as many as the next run, at least two, around the end)
-    are val and gate, val taking the odd one; the rest train.
+    The groups are ordered by the sha256 of their name, so no seed enters, and cut into `folds` runs that
+    differ by at most one group. Run `fold` is test; the groups that follow it (as many as the next run, at
+    least two, around the end) are val and gate, val taking the odd one; the rest train.
     """
     order = by_hash(values)
     count = len(order)
@@ -94,7 +94,7 @@ def setting_group(clips: "Clips", setting: str) -> str:
 
 
 def setting_parts(clips: "Clips", setting: str) -> Parts:
-    """The groups of each part of a setting or of a fold of it; always with a `gate`, taken from `val` if need be."""
+    """The groups of each part of a setting or of a fold of it; `gate` is half of `val` where there is none."""
     _, parts, fold = _declared(clips, setting)
     if fold is not None:
         return k_fold([name for names in parts.values() for name in names], *fold)
@@ -102,8 +102,8 @@ def setting_parts(clips: "Clips", setting: str) -> Parts:
         val = by_hash(parts.get("val", []))
         if len(val) < 2:
             raise ClipsError(
-                f"setting {setting!r} of {clips.name!r} has no gate part and {len(val)} group(s) in val, too few to halve; "
-                f"use folds, such as {setting}:1/4."
+                f"setting {setting!r} of {clips.name!r} has no gate part and {len(val)} group(s) in val, "
+                f"too few to halve; use folds, such as {setting}:1/4."
             )
         half = (len(val) + 1) // 2
         parts = parts | {"val": sorted(val[:half]), "gate": sorted(val[half:])}
@@ -111,7 +111,7 @@ def setting_parts(clips: "Clips", setting: str) -> Parts:
 
 
 def part_clips(clips: "Clips", setting: str, part: str) -> Tensor:
-    """Indices (int64, ascending) of the clips in one part of a setting. Proves each time that parts share nothing."""
+    """Indices (int64, ascending) of the clips in one part. Proves each time that the parts share nothing."""
     if part not in PARTS:
         raise ClipsError(f"unknown part {part!r}; parts are {', '.join(PARTS)}.")
     parts = setting_parts(clips, setting)

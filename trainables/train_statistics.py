@@ -1,4 +1,4 @@
-"""Statistics of a setting's train part: what a model may know about the scale of its data. Val, gate and test never enter."""
+"""Statistics of a setting's train part: what a model may know about the scale of its data."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,13 @@ _DIGITS = 7  # 0.1 micrometre; hides the last bits of a sum, so that a manifest 
 
 
 def train_statistics(clips: "Clips", setting: str) -> dict[str, Any]:
-    """Statistics over all frames of the train clips of `setting` (or of a fold of it), at the windows' frame rate.
+    """Statistics over all train frames of `setting` (or of a fold of it), at the windows' frame rate.
+
+    Nothing of val, gate and test enters but how many clips, frames and groups each has (`counts`).
 
     transl_mean_m, transl_std_m: (3,) of the hand's translation, own camera, metres.
-    contact_low_m, contact_high_m: (3,) corners of the box around all contact points, own camera, metres; None without any.
-    contact_frames_share: frames with contact among the frames whose contact is known (None where none is known).
-    counts: clips, frames and held-out groups of every part (parts other than train are counted, nothing more).
+    contact_low_m, contact_high_m: (3,) corners of the box of all contact points, own camera, metres, or None.
+    contact_frames_share: frames with contact among the frames whose contact is known, None without any.
     """
     offsets = clips.offsets_C1.cpu().numpy()
     lengths = np.diff(offsets)

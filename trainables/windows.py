@@ -1,7 +1,8 @@
 """Windows: every run of W consecutive frames of the chosen clips, gathered into batches on the device.
 
-The camera of a window's first frame is its *reference*: the contact point and the targets `camera_*` and `joints_ref` are
-expressed in it, everything else in the frame's own camera. Suffixes: B windows, T frames, J joints, V vertices.
+The camera of a window's first frame is its *reference*: the contact point and the targets `camera_*` and
+`joints_ref` are expressed in it, everything else in the frame's own camera. Suffixes: B windows, T frames, J
+joints, V vertices.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ Protocol = Literal["first", "goal"]
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """All that a network that forecasts may see. It takes this type and not Batch, so it cannot reach a target."""
+    """All that a network that forecasts may see: it takes this and not Batch, so it cannot reach a target."""
 
     texts: list[str]  # what text_B points into
     text_B: Tensor  # int64, the text of the first frame
@@ -53,11 +54,11 @@ class Batch(Inputs):
 
 
 class Windows:
-    """All windows of `length` frames of the clips named by `clip_index`; a clip of n frames has n - length + 1 (stride 1).
+    """All windows of `length` frames of the clips `clip_index`; n frames have n - length + 1 (stride 1).
 
-    protocol: which contact point is given as input. "first": the contact centroid of the first frame, else unknown.
-    "goal": that of the window's first frame with contact, moved into the reference camera; a declared look ahead.
-    Raises ClipsError where no clip is long enough.
+    protocol: which contact point is given as input. "first": the contact centroid of the first frame, else
+    unknown. "goal": that of the window's first frame with contact, moved into the reference camera; a
+    declared look ahead. Raises ClipsError where no clip is long enough.
     """
 
     def __init__(
@@ -82,8 +83,8 @@ class Windows:
         if int(count.sum()) == 0:
             longest = int(frames.max()) if len(frames) else 0
             raise ClipsError(
-                f"none of these {len(frames)} clips of {clips.name!r} is long enough for a window of {length} frames "
-                f"(the longest has {longest}); choose a shorter window or another part."
+                f"none of these {len(frames)} clips of {clips.name!r} is long enough for a window of "
+                f"{length} frames (the longest has {longest}); choose a shorter window or another part."
             )
         self.clip_N = torch.repeat_interleave(clip_index, count)
         before = torch.repeat_interleave(count.cumsum(0) - count, count)
@@ -155,7 +156,7 @@ class Windows:
         touches_BT = clips.point_known_F[frame_BT]
         if self.protocol == "first":
             return clips.point_F3[frame_BT[:, 0]], touches_BT[:, 0]
-        # argmax of 0/1 is the first 1. A later point needs its camera to be moved; the first frame's does not.
+        # argmax of 0/1 is the first 1. A later point needs its camera to be moved, the first does not.
         when_B = touches_BT.int().argmax(1)
         row_B = torch.arange(len(when_B), device=clips.device)
         point_B3 = clips.point_F3[frame_BT[row_B, when_B]]
