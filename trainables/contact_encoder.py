@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -40,7 +42,7 @@ class ContactEncoder(nn.Module):
         self.register_buffer("box_23", torch.tensor([[-1.0] * 3, [1.0] * 3]))
         layers: list[nn.Module] = []
         channels = (1, FEATURES // 4, FEATURES // 2, FEATURES // 2, FEATURES, FEATURES)
-        for i, (before, after) in enumerate(zip(channels, channels[1:], strict=False)):
+        for i, (before, after) in enumerate(itertools.pairwise(channels)):
             layers += [nn.Conv3d(before, after, 3, padding=1), nn.ReLU()]
             if i < 4:
                 layers.append(nn.MaxPool3d(2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from torch import Tensor, nn
 
 from trainables.transformer import learned
@@ -16,7 +18,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         channels = (3, 16, 32, 64, 64)
-        for before, after in zip(channels, channels[1:], strict=False):
+        for before, after in itertools.pairwise(channels):
             layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
         # The 4x4 map is kept, not pooled: where things are in the image is what it adds to the text.
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 4 * 4, width))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -42,30 +44,30 @@ class SampleNoise:
         self.seed, self.step, self.first, self.count = seed, step, first, count
         self._draws = 0
 
-    def _cells(self, per_sample: tuple[int, ...], like: Tensor):
+    def _draw(
+        self, per_sample: tuple[int, ...], like: Tensor, fill: Callable[[Tensor, torch.Generator], object]
+    ) -> Tensor:
         self._draws += 1
         # float32 draws whatever the model's precision: float64 runs see the same numbers.
         out = torch.empty(self.count, *per_sample, dtype=torch.float32, device=like.device)
         generator = torch.Generator(device=like.device)
-        for cell in range(self.count // CELL):
+        for cell, part in enumerate(out.split(CELL)):
             generator.manual_seed(mix(self.seed, self.step, self._draws, self.first // CELL + cell))
-            yield out, out[cell * CELL : (cell + 1) * CELL], generator
+            fill(part, generator)
+        return out.to(like.dtype)
 
     def exponential(self, per_sample: tuple[int, ...], like: Tensor) -> Tensor:
         """Exp(1) draws of shape (count, *per_sample)."""
-        out = like
-        for out, part, generator in self._cells(per_sample, like):
-            part.exponential_(generator=generator)
-        return out.to(like.dtype)
+        return self._draw(per_sample, like, lambda part, g: part.exponential_(generator=g))
 
     def dropout(self, x: Tensor, probability: float) -> Tensor:
         """Dropout of `x` (count, ...), scaled by 1 / (1 - probability)."""
         if probability == 0.0:
             return x
-        keep = x
-        for keep, part, generator in self._cells(tuple(x.shape[1:]), x):
-            part.bernoulli_(1.0 - probability, generator=generator)
-        return x * keep.to(x.dtype) / (1.0 - probability)
+        keep = self._draw(
+            tuple(x.shape[1:]), x, lambda part, g: part.bernoulli_(1.0 - probability, generator=g)
+        )
+        return x * keep / (1.0 - probability)
 
     def batch_integer(self, low: int, high: int) -> int:
         """One integer in [low, high) that the whole global batch shares."""

@@ -21,7 +21,7 @@ class OptimisationConfig:
     epochs: int
     batch: int = 64  # windows a step over all ranks
     learning_rate: float = 1e-3
-    warmup_steps: int = 50
+    warmup_steps: int = 20
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     # EMA of weights used for evaluation; 0 = off. With it a constant learning rate needs no decay, so that a longer
