@@ -94,7 +94,7 @@ def setting_group(clips: "Clips", setting: str) -> str:
 
 
 def setting_parts(clips: "Clips", setting: str) -> Parts:
-    """The groups of each part of a setting or of a fold of it; `gate` is half of `val` where there is none."""
+    """The groups of each part of a setting or of a fold of it; `gate` is half of `val` if there is none."""
     _, parts, fold = _declared(clips, setting)
     if fold is not None:
         return k_fold([name for names in parts.values() for name in names], *fold)
