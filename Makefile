@@ -25,6 +25,8 @@ phase = @printf '  %-46s' "$(1)"; start=$$(date +%s); \
 
 IS_311 := import sys; sys.exit(sys.version_info[:2] != (3, 11))
 
+# One thing after another, whatever -j says.
+.NOTPARALLEL:
 .PHONY: help install up status stop data sweep test lint lock wheel clean
 
 help:
@@ -61,11 +63,14 @@ up: install
 	@echo 'starting the stack ($(LATENTACT_HOME))'
 	@$(PY) -m cluster.local up
 
-status: install
+# These two work on what is installed: a stack that an earlier checkout started is shown and stopped as it is.
+status:
+	@test -x $(PY) || { echo 'nothing is installed here yet: make up'; exit 1; }
 	@$(PY) -m cluster.local status
 
-stop: install
-	@$(PY) -m cluster.local down
+stop:
+	@test -x $(PY) || { echo 'nothing is installed here, so nothing was started from here'; exit 0; }; \
+	$(PY) -m cluster.local down
 
 data: install
 	@$(PY) -m trainables.prepare world $(LATENTACT_HOME)/data/world

@@ -53,7 +53,8 @@ def up(folder: StackFolder) -> None:
         started = {server.name: time.monotonic() for server in stack}
         kept = _start_missing(folder, state, stack)
         for server in stack:
-            server.wait_ready(folder, state.processes[server.name])
+            with console.status(f"waiting for {server.name}"):  # on a terminal only
+                server.wait_ready(folder, state.processes[server.name])
             how = (
                 "was running"
                 if server.name in kept
