@@ -1,0 +1,1 @@
+"""Which configuration is best, and how sure are we?"""

@@ -1,0 +1,107 @@
+"""Figures of trained trials, made on the cluster: validation intervals, and gate and test of the winner."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainables.clip_errors import METRIC_VERSION, ClipErrors
+from trainables.clip_folder import open_folder
+from trainables.clips import read_clips
+from trainables.evaluate import Evaluation, evaluate
+from trainables.intervals import paired_mean_interval
+from trainables.latentact import LatentAct, load_model
+from trainables.splits import setting_group
+from trainables.trial import part_windows
+from trainables.trial_config import TrialConfig
+from trainables.trivial import evaluate_trivial
+from trainables.windows import Windows
+
+MODEL_FILES = ("model.safetensors", "config.json")
+
+
+def validation_intervals(
+    data: str, config: dict[str, Any], checkpoints: dict[str, str], device: str
+) -> dict[str, dict[str, Any]]:
+    """Interval of the validation MPJPE (cm) of each checkpoint (identity -> folder), as plain values."""
+    trial = TrialConfig.from_json(config)
+    clips = read_clips(data).to(device)
+    val = part_windows(trial, clips, "val")
+    group = setting_group(clips, trial.setting)
+    return {
+        identity: _score(load_checkpoint(url, device), val, group).interval("mpjpe_cm").to_json()
+        for identity, url in checkpoints.items()
+    }
+
+
+def examine(data: str, config: dict[str, Any], checkpoint: str, device: str) -> dict[str, Any]:
+    """What a bundle's metrics.json holds: summaries of `val` and `test`, per-clip errors of `gate`.
+
+    `trivial` compares the model with the mean trajectory of the training clips on test, pair by pair;
+    `example` is a validation window's inputs, for a first try of the model.
+    """
+    trial = TrialConfig.from_json(config)
+    clips = read_clips(data).to(device)
+    group = setting_group(clips, trial.setting)
+    windows = {part: part_windows(trial, clips, part) for part in ("train", "val", "gate", "test")}
+    model = load_checkpoint(checkpoint, device)
+    scores = {part: _score(model, windows[part], group) for part in ("val", "gate", "test")}
+    mean = evaluate_trivial(windows["train"], windows["val"], windows["test"], group)["mean_trajectory"]
+    ours, theirs = scores["test"].per_clip(), mean.per_clip()
+    difference = paired_mean_interval(ours.totals["mpjpe_cm"], theirs.totals["mpjpe_cm"], ours.groups)
+    return {
+        "schema": 1,
+        "metric_version": METRIC_VERSION,
+        "hand": clips.hand,
+        "val": scores["val"].summary(),
+        "gate": {"clips": _gate_clips(scores["gate"].per_clip())},
+        "test": scores["test"].summary(),
+        "trivial": {
+            "predictor": "mean trajectory",
+            "test": mean.interval("mpjpe_cm").to_json(),
+            "difference": difference.to_json(),
+        },
+        "example": _example(windows["val"]),
+    }
+
+
+def load_checkpoint(url: str, device: str) -> LatentAct:
+    """The model in a trial's checkpoint folder, local or s3://. Raises FileNotFoundError where a file is missing."""
+    with tempfile.TemporaryDirectory() as name:
+        fetch_model(url, Path(name))
+        return load_model(name, device=device)
+
+
+def fetch_model(url: str, folder: Path) -> None:
+    """Copy the files of a model, without what only a resumed training needs, into `folder`."""
+    source = open_folder(url)
+    for file in MODEL_FILES:
+        data = source.read(file)
+        if data is None:
+            raise FileNotFoundError(f"{url}/{file} is gone; train the trial again under another sweep name.")
+        (folder / file).write_bytes(data)
+
+
+def _score(model: LatentAct, windows: Windows, group: str) -> Evaluation:
+    return evaluate(model.forecast, windows, group, contact_threshold=float(model.contact_threshold))
+
+
+def _gate_clips(errors: ClipErrors) -> list[dict[str, Any]]:
+    """The gate's pairs: every clip with a known error, its mean and its number of windows."""
+    return [
+        {"clip": clip, "group": group, "mpjpe_cm": total / count, "windows": int(count)}
+        for clip, group, (total, count) in zip(
+            errors.clip_ids, errors.groups, errors.totals["mpjpe_cm"].tolist(), strict=True
+        )
+        if count
+    ]
+
+
+def _example(windows: Windows) -> dict[str, Any]:
+    batch = windows.gather(torch.arange(min(256, len(windows))))
+    row = int(batch.point_known_B.int().argmax())
+    point = [round(value, 3) for value in batch.point_B3[row].tolist()] if batch.point_known_B[row] else None
+    return {"text": batch.texts[int(batch.text_B[row])], "contact_point": point}

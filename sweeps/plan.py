@@ -1,0 +1,167 @@
+"""What a sweep will try: its settings, ranges and budget, checked before anything is trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainables.trial_config import TrialConfig
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
+
+
+class SweepError(ValueError):
+    """A request that cannot be carried out; the message says what is wrong and what to do about it."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One searched whole number: every value from `low` to `high`, or the listed `choices` alone.
+
+    `log` spreads the draws of a range evenly over its magnitudes.
+    """
+
+    low: int
+    high: int
+    choices: tuple[int, ...] = ()
+    log: bool = False
+
+    @classmethod
+    def parse(cls, text: str, option: str, *, log: bool = False) -> Axis:
+        """Read `LOW:HIGH` (both included), `A,B,C` or `A`; raises SweepError that names `option`."""
+        remedy = f"{option} takes LOW:HIGH, A,B,C or one whole number above zero; it was given {text!r}"
+        try:
+            bounds = [int(part) for part in re.split("[:,]", text)]
+        except ValueError:
+            raise SweepError(f"{remedy}.") from None
+        if min(bounds) < 1 or (":" in text and ("," in text or len(bounds) != 2)):
+            raise SweepError(f"{remedy}.")
+        if ":" in text:
+            low, high = bounds
+            if low > high:
+                raise SweepError(f"{option} {text}: the range is empty; did you mean {high}:{low}?")
+            return cls(low, high, log=log)
+        choices = tuple(sorted(set(bounds)))
+        return cls(choices[0], choices[-1], choices)
+
+    @property
+    def values(self) -> Sequence[int]:
+        return self.choices or range(self.low, self.high + 1)
+
+    def distribution(self) -> BaseDistribution:
+        """The same values for Optuna."""
+        from optuna.distributions import CategoricalDistribution, IntDistribution
+
+        if self.choices:
+            return CategoricalDistribution(self.choices)
+        return IntDistribution(self.low, self.high, log=self.log)
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.choices)) or f"{self.low}:{self.high}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPlan:
+    """Everything that decides a sweep's figures; two sweeps of one name must agree in all of it.
+
+    `trials` is the number of suggestions a setting, `epochs` the budget of the predictor in each,
+    `seeds` how often the finalists are trained in all, and `environment` names what a trial's
+    identity depends on besides its configuration (code, library versions).
+    """
+
+    data: str
+    data_name: str
+    data_digest: str
+    settings: tuple[str, ...]
+    codes: Axis
+    depth: Axis
+    trials: int
+    epochs: int
+    seeds: int
+    seed: int
+    workers: int
+    protocol: str
+    environment: tuple[tuple[str, str], ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for option, value in (
+            ("--trials", self.trials),
+            ("--epochs", self.epochs),
+            ("--seeds", self.seeds),
+            ("--workers", self.workers),
+        ):
+            if value < 1:
+                raise SweepError(f"{option} {value}: at least 1 is needed.")
+        if not self.settings:
+            raise SweepError("--split names no setting; give one or more, such as objects,actions.")
+        if not self.name:
+            digest = hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()
+            object.__setattr__(self, "name", f"codebook-size-{self.data_name}-{digest[:8]}")
+        if not _NAME.fullmatch(self.name):
+            raise SweepError(
+                f"--name {self.name!r}: use lower-case letters, digits, '.', '_' and '-', at most 80 of them."
+            )
+
+    def record(self) -> dict[str, Any]:
+        """The plan as the ledger keeps and compares it (JSON); where the data lies is no part of it."""
+        return {
+            "data": self.data_name,
+            "data_digest": self.data_digest,
+            "split": ",".join(self.settings),
+            "codes": str(self.codes),
+            "depth": str(self.depth),
+            "trials": self.trials,
+            "epochs": self.epochs,
+            "seeds": self.seeds,
+            "seed": self.seed,
+            "workers": self.workers,
+            "protocol": self.protocol,
+            **dict(self.environment),
+        }
+
+    def trials_of(self) -> int:
+        """How many suggestions a setting can give at most: the space may hold fewer than asked for."""
+        return min(self.trials, len(self.codes.values) * len(self.depth.values))
+
+    def config(self, setting: str, codes: int, depth: int, seed: int | None = None) -> TrialConfig:
+        """The trial that stands for one point of the space."""
+        return TrialConfig(
+            setting=setting,
+            protocol=self.protocol,
+            codes=codes,
+            decoder_depth=depth,
+            epochs=self.epochs,
+            seed=self.seed if seed is None else seed,
+        )
+
+
+def choose_settings(text: str, manifest: dict[str, Any]) -> tuple[str, ...]:
+    """The settings that `--split` names, in its order; `all` means every one the data set has.
+
+    Raises SweepError for a name that the manifest does not know, and lists those it does.
+    """
+    known = sorted(manifest["settings"])
+    names = known if text == "all" else [part.strip() for part in text.split(",") if part.strip()]
+    for name in names:
+        if name.partition(":")[0] not in known:
+            raise SweepError(
+                f"--split {name}: data set {manifest['name']} has no such setting; it has {', '.join(known)}."
+            )
+    return tuple(dict.fromkeys(names))
+
+
+def describe_difference(planned: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """One phrase for each field in which two records of a plan differ."""
+    return [
+        f"{field} was {planned.get(field)} and is now {asked.get(field)}"
+        for field in sorted(planned.keys() | asked.keys())
+        if planned.get(field) != asked.get(field)
+    ]
