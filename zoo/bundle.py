@@ -1,14 +1,16 @@
 """A bundle: what the zoo stores for one version of one model, as a folder.
 
     model.safetensors   the weights
-    config.json         {"schema": 1, "model": {"data", "data_digest", "setting", "mode", "protocol", "window", ...}}
-    metrics.json        {"schema": 1, "metric_version", "gate": {"clips": [{"clip", "group", "mpjpe_cm", "windows"}]},
-                        "val": {...}, "test": {...}}; the last two as `Evaluation.summary()` gives them
+    config.json         {"schema": 1, "model": {"data", "data_digest", "setting", "mode", "protocol", "window", ..}}
+    metrics.json        {"schema": 1, "metric_version", "val": {..}, "test": {..},
+                        "gate": {"clips": [{"clip", "group", "mpjpe_cm", "windows"}]}};
+                        val and test as `Evaluation.summary()` gives them
     card.md             what a reader must know
     MLmodel             makes the folder an MLflow model, loaded by `zoo.flavor`; added by publishing
     manifest.json       {"schema": 1, "files": [{"path", "sha256", "size"}, ...]}; written last, by publishing
 
-The digest of a bundle is the sha256 of its canonical manifest: equal bytes, equal digest, whoever publishes them.
+The digest of a bundle is the sha256 of its canonical manifest: equal bytes, equal digest, whoever publishes
+them.
 """
 
 from __future__ import annotations
@@ -77,8 +79,8 @@ class Manifest:
 
 
 def parse_manifest(data: bytes, digest: str | None = None) -> Manifest:
-    """Read a manifest that may come from anywhere. Raises BundleError, PickleRefused, or DamagedBundle if it is not
-    the manifest with `digest`."""
+    """Read a manifest that may come from anywhere. Raises BundleError, PickleRefused, or DamagedBundle if it
+    is not the manifest with `digest`."""
     try:
         value = json.loads(data)
         if value["schema"] != SCHEMA:
@@ -138,8 +140,8 @@ def make_manifest(folder: Path) -> Manifest:
 def verify(folder: Path, *, also: Iterable[str] = ()) -> Manifest:
     """Check every byte of a bundle on disk against its manifest.
 
-    Raises DamagedBundle for a wrong or missing file, BundleError for one that the manifest does not list (`also`
-    names exceptions), PickleRefused for a pickle.
+    Raises DamagedBundle for a wrong or missing file, BundleError for one that the manifest does not list
+    (`also` names exceptions), PickleRefused for a pickle.
     """
     try:
         manifest = parse_manifest((folder / MANIFEST).read_bytes())
@@ -162,7 +164,9 @@ def verify(folder: Path, *, also: Iterable[str] = ()) -> Manifest:
 
 
 def check_name(name: str, config: dict[str, Any]) -> Name:
-    """The parsed name, if it says the same as config.json about data, setting and mode. Raises BundleError."""
+    """The parsed name, if it says the same as config.json about data, setting and mode. Raises
+    BundleError.
+    """
     parsed, model = parse_name(name), config["model"]
     said = {"data": parsed.data, "setting": parsed.setting, "mode": parsed.mode}
     if parsed.codebook:
@@ -196,7 +200,8 @@ def read_json_file(folder: Path, file: str) -> dict[str, Any]:
 def refuse_pickle(path: Path, shown: str) -> None:
     """Raise PickleRefused if a file is a pickle or an archive with one, by its suffix or by its content.
 
-    Array files of NumPy are refused too: they can hold pickled objects. The content is only looked at, never run.
+    Array files of NumPy are refused too: they can hold pickled objects. The content is only looked at, never
+    run.
     """
     reason = ""
     with open(path, "rb") as file:
@@ -223,8 +228,8 @@ def file_digest(path: Path) -> str:
 def _is_pickle(path: Path) -> bool:
     """Whether a file's content is a whole pickle, or the beginning of one that already calls something.
 
-    Any other file soon has a byte that is no opcode. (The mark of newer pickles, 0x80, says little by itself: a
-    safetensors file may begin with it.)
+    Any other file soon has a byte that is no opcode. (The mark of newer pickles, 0x80, says little by itself:
+    a safetensors file may begin with it.)
     """
     seen = set()
     with open(path, "rb") as file:

@@ -26,7 +26,9 @@ that `python -m cluster.local up` started.
 
 
 class OneSentenceErrors(click.Group):
-    """Turns the zoo's own errors into one line and exit code 1; anything else is a defect and keeps its traceback."""
+    """Turns the zoo's own errors into one line and exit code 1; anything else is a defect and keeps its
+    traceback.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -93,7 +95,9 @@ def card(name: str) -> None:
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Print version, digest, aliases, tags and files of NAME[@version|@alias]; with --json its config and metrics too."""
+    """Print version, digest, aliases, tags and files of NAME[@version|@alias]; with --json its config and
+    metrics too.
+    """
     facts = zoo.show(name)
     if as_json:
         _print_json(facts)

@@ -33,9 +33,9 @@ class Predictor:
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, np.ndarray]]:
         """Predict for each row of a DataFrame, each dict of a list, or one dict.
 
-        Keys: `image` (path, PIL image or uint8 array (H,W,3)), `text`, and `contact_point` (3 numbers, metres, in the
-        image's camera), of which image and contact_point may be absent. Each result holds joints_m (T,21,3),
-        vertices_m (T,778,3), contact_probability (T,778) and the hand's parameters.
+        Keys: `image` (path, PIL image or uint8 array (H,W,3)), `text`, and `contact_point` (3 numbers,
+        metres, in the image's camera), of which image and contact_point may be absent. Each result holds
+        joints_m (T,21,3), vertices_m (T,778,3), contact_probability (T,778) and the hand's parameters.
         """
         rows = model_input.to_dict("records") if hasattr(model_input, "to_dict") else model_input
         return [self._predict_one(row) for row in ([rows] if isinstance(rows, dict) else rows)]

@@ -1,4 +1,5 @@
-"""The gate: may a candidate replace the champion? A pure function of two bundles' config.json and metrics.json.
+"""The gate: may a candidate replace the champion? A pure function of two bundles' config.json and
+metrics.json.
 
 Both were scored on the same `gate` clips. The candidate must be better by a paired test: held-out groups are
 resampled and clips within them, and the standard error of the mean difference is used with a t quantile of
@@ -39,7 +40,9 @@ class Verdict:
 
 
 def check_clips(metrics: dict[str, Any]) -> None:
-    """Raise BundleError if metrics.json has a `gate` part with malformed clips. Having none is no error here."""
+    """Raise BundleError if metrics.json has a `gate` part with malformed clips. Having none is no error
+    here.
+    """
     if "gate" in metrics:
         _clips(metrics)
 
@@ -50,10 +53,11 @@ def decide(
     *,
     seed: int = 0,
 ) -> Verdict:
-    """Compare two models, each given as (config, metrics); without a champion, check that the candidate is complete.
+    """Compare two models, each given as (config, metrics); without a champion, check that the candidate is
+    complete.
 
-    A champion is replaced only where the interval of the paired difference in MPJPE (cm) lies below zero. Deterministic
-    for a seed. Raises BundleError for malformed metrics.
+    A champion is replaced only where the interval of the paired difference in MPJPE (cm) lies below zero.
+    Deterministic for a seed. Raises BundleError for malformed metrics.
     """
     if missing := _missing(*candidate):
         return Verdict(
@@ -110,8 +114,8 @@ def paired_interval(
 ) -> tuple[float, float, float]:
     """Weighted mean of per-clip changes with its interval by a two-stage cluster bootstrap.
 
-    change_N: (N,) candidate - champion of each clip; weight_N: (N,) windows of each clip; group_N: N group names, at
-    least two different. Returns (mean, low, high) in the unit of `change_N`.
+    change_N: (N,) candidate - champion of each clip; weight_N: (N,) windows of each clip; group_N: N group
+    names, at least two different. Returns (mean, low, high) in the unit of `change_N`.
     """
     from scipy.special import stdtrit
 

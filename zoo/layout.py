@@ -61,7 +61,9 @@ def records(store: Store, name: str) -> Iterator[dict[str, Any]]:
 
 
 def resolve(store: Store, reference: Reference) -> tuple[int, str]:
-    """Version number and digest that a reference means now. Raises UnknownModel, which names what there is."""
+    """Version number and digest that a reference means now. Raises UnknownModel, which names what there
+    is.
+    """
     if reference.version is not None:
         key = number_key(reference.name, reference.version)
     else:

@@ -55,8 +55,8 @@ def trajectory_arrays(trajectory: Any) -> dict[str, np.ndarray]:
 def contact_by_finger(trajectory: Any) -> dict[str, float]:
     """For each finger, the highest contact probability of any of its vertices at any time, highest first.
 
-    A vertex belongs to the finger whose joint it is nearest to in the first frame; those nearest to the wrist count
-    for none. Joints are in OpenPose order: wrist, then four of each finger from the thumb on.
+    A vertex belongs to the finger whose joint it is nearest to in the first frame; those nearest to the wrist
+    count for none. Joints are in OpenPose order: wrist, then four of each finger from the thumb on.
     """
     arrays = trajectory_arrays(trajectory)
     joints_J3, vertices_V3 = arrays["joints_m"][0], arrays["vertices_m"][0]

@@ -40,8 +40,8 @@ def promote(
 ) -> Promotion:
     """Let `name@version` (or a reference such as "latentact-world-objects@3") take `alias`.
 
-    The gate compares it with the holder; `force` overrules the gate and must say why, in words that are kept with the
-    move. Where another promotion comes first, the gate is asked again about the new holder.
+    The gate compares it with the holder; `force` overrules the gate and must say why, in words that are kept
+    with the move. Where another promotion comes first, the gate is asked again about the new holder.
 
     Raises GateRefused, UnknownModel, BadName, StoreError.
     """

@@ -41,9 +41,9 @@ def publish(
 ) -> Published:
     """Publish the bundle in `folder` (model.safetensors, config.json, metrics.json, card.md) under `name`.
 
-    Idempotent: the same bytes keep their version, and an interrupted publish is taken up again. The name must say
-    what config.json says about data, setting and mode. MLflow, where one is configured, is told last; its failure
-    does not undo the version, and `zoo register NAME` repairs it.
+    Idempotent: the same bytes keep their version, and an interrupted publish is taken up again. The name must
+    say what config.json says about data, setting and mode. MLflow, where one is configured, is told last; its
+    failure does not undo the version, and `zoo register NAME` repairs it.
 
     Raises BadName, BundleError (PickleRefused among them), StoreError.
     """
@@ -59,7 +59,11 @@ def publish(
     with ThreadPoolExecutor(UPLOADS) as pool:
         list(pool.map(lambda file: _upload(store, top, folder, file), manifest.files))
     store.put(f"{top}/{bundle.MANIFEST}", manifest.to_bytes())  # the same bytes, whoever writes them
-    record = {"digest": digest, "tags": dict(tags or {}), "figures": _figures(metrics)}
+    record = {
+        "digest": digest,
+        "tags": {key: str(value) for key, value in (tags or {}).items()},
+        "figures": _figures(metrics),
+    }
     version = _allocate(store, name, record)
 
     error = ""
@@ -85,7 +89,9 @@ def signature() -> dict[str, str]:
 
 
 def _upload(store: Store, top: str, folder: Path, file: bundle.File) -> None:
-    """Upload one file unless it is there, and read it back: some servers store a damaged body without a word."""
+    """Upload one file unless it is there, and read it back: some servers store a damaged body without a
+    word.
+    """
     key = f"{top}/{file.path}"
     if _stored_digest(store, key) == file.sha256:
         return
@@ -123,8 +129,8 @@ def _figures(metrics: dict[str, Any]) -> dict[str, float]:
 def _allocate(store: Store, name: str, record: dict[str, Any]) -> int:
     """The version number of a digest: the one it has, else the next free one.
 
-    Numbers are given in order and never taken back, so whoever finds a number taken looks at who has it and goes on
-    by one; two publishers of one digest meet at the same number.
+    Numbers are given in order and never taken back, so whoever finds a number taken looks at who has it and
+    goes on by one; two publishers of one digest meet at the same number.
     """
     last = 0
     for known in layout.records(store, name):

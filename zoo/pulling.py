@@ -4,8 +4,8 @@
     $LATENTACT_HOME/cache/versions/<digest>/...             a bundle, hard links to its blobs
     $LATENTACT_HOME/cache/refs/<store>/<name>/<ref>.json    what a version number or an alias meant last
 
-Many processes share it without locks: everything is made under a unique temporary name and then renamed, and every
-name but an alias's is the name of its content.
+Many processes share it without locks: everything is made under a unique temporary name and then renamed, and
+every name but an alias's is the name of its content.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from zoo.names import Reference, parse_reference
 from zoo.store import Store, open_store, parse_json, to_json
 
 DOWNLOADS = 4
-# A verified blob gets this modification time; whatever writes to it later moves the time, and it is verified again.
+# A verified blob gets this modification time; whatever writes to it later moves the time, and it is read again.
 VERIFIED_NS = 1_000_000_000
 
 
 def pull(reference: str, *, store: Store | None = None) -> Path:
     """The folder of `name[@version|@alias]` (by default the champion), downloaded and verified where needed.
 
-    A version that is in the cache costs one request, for an alias, or none, for a number; with LATENTACT_OFFLINE=1
-    always none. The folder is shared: read it, do not write to it.
+    A version that is in the cache costs one request, for an alias, or none, for a number; with
+    LATENTACT_OFFLINE=1 always none. The folder is shared: read it, do not write to it.
 
     Raises BadName, UnknownModel, DamagedBundle, StoreError, Offline.
     """
@@ -65,7 +65,9 @@ def cache() -> Path:
 
 
 def _cached_digest(wanted: Reference, store: Store | None) -> str | None:
-    """What the reference meant last time, where that is still good: a number for ever, an alias only offline."""
+    """What the reference meant last time, where that is still good: a number for ever, an alias only
+    offline.
+    """
     if wanted.alias is not None and not settings.offline():
         return None
     path = _ref_path(store.url if store else settings.zoo_url().rstrip("/"), wanted)

@@ -1,4 +1,5 @@
-"""MLflow's model registry as a view of the store: versions and aliases are copied there, and nothing is read back.
+"""MLflow's model registry as a view of the store: versions and aliases are copied there, and nothing is read
+back.
 
 MLflow numbers versions itself. They agree with ours as long as nobody else registers under the name; the tag
 `zoo.version` says ours in any case.
@@ -21,11 +22,17 @@ DIGEST_TAG, VERSION_TAG = "zoo.digest", "zoo.version"
 def mirror(store: Store, name: str) -> bool:
     """Make MLflow show the versions and aliases that the store holds for `name`.
 
-    Idempotent. Returns False, and does nothing, where no MLFLOW_TRACKING_URI is configured. Raises RegistryError.
+    Idempotent. Returns False, and does nothing, where no MLFLOW_TRACKING_URI is configured. Raises
+    RegistryError.
     """
     uri = settings.environment().get("MLFLOW_TRACKING_URI")
     if not uri:
         return False
+    if store.url.startswith("file:") and uri.startswith("http"):
+        raise RegistryError(
+            f"MLflow at {uri} cannot register models of {store.url}, which only this machine can read: use an s3:// "
+            "store, or unset MLFLOW_TRACKING_URI."
+        )
     _preflight(uri)
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
@@ -49,8 +56,14 @@ def mirror(store: Store, name: str) -> bool:
                     tags={**record["tags"], DIGEST_TAG: record["digest"], VERSION_TAG: str(record["number"])},
                 )
         versions = _versions(client, name)
-        for alias, record in layout.aliases(store, name).items():
-            client.set_registered_model_alias(name, alias, versions[record["digest"]])
+        aliases: dict[str, Any] = {}
+        while aliases != (
+            now := layout.aliases(store, name)
+        ):  # moved meanwhile: its mover may have been here first
+            aliases = now
+            for alias, record in aliases.items():
+                if record["digest"] in versions:
+                    client.set_registered_model_alias(name, alias, versions[record["digest"]])
     except MlflowException as error:
         raise RegistryError(f"MLflow at {uri} refused {name} ({error.message}).") from error
     return True
@@ -67,7 +80,9 @@ def _ensure_model(client: Any, name: str) -> None:
 
 
 def _versions(client: Any, name: str) -> dict[str, str]:
-    """Digest -> MLflow's version. Of two registrations of one digest, by two publishers at once, the first stays."""
+    """Digest -> MLflow's version. Of two registrations of one digest, by two publishers at once, the first
+    stays.
+    """
     found: dict[str, str] = {}
     for version in sorted(
         client.search_model_versions(f"name='{name}'"), key=lambda version: int(version.version)

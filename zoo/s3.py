@@ -114,7 +114,9 @@ class S3Store:
             return None
 
     def _chunks(self, key: str, reply: dict[str, Any]) -> Iterator[bytes]:
-        """The body; a connection that breaks is taken up again where it broke, on the same state of the object."""
+        """The body; a connection that breaks is taken up again where it broke, on the same state of the
+        object.
+        """
         position, tag, size = 0, reply["ETag"], reply["ContentLength"]
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -178,8 +180,8 @@ class S3Store:
 
 @functools.lru_cache(maxsize=4)
 def _client(endpoint: str | None, aws: frozenset[tuple[str, str]], pid: int) -> Any:
-    """One client for each set of settings: making one costs more than a hundred requests, and threads may share it.
-    Processes may not, hence `pid`."""
+    """One client for each set of settings: making one costs more than a hundred requests, and threads may
+    share it. Processes may not, hence `pid`."""
     environment = dict(aws)
     config = Config(
         signature_version="s3v4",

@@ -1,7 +1,7 @@
 """Where this process finds its zoo: environment variables, with the local stack's file as their defaults.
 
-`python -m cluster.local up` writes `$LATENTACT_HOME/stack.env` (KEY=VALUE lines). A shell that never sourced it
-finds the stack all the same, unless its own variables point elsewhere.
+`python -m cluster.local up` writes `$LATENTACT_HOME/stack.env` (KEY=VALUE lines). A shell that never sourced
+it finds the stack all the same, unless its own variables point elsewhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The storage seam: five operations, which `zoo.s3` and `zoo.files` provide and one conformance suite tests.
 
-Keys are relative paths with `/`. An object is written whole or not at all; `put_if` is the only operation that
-correctness under concurrency rests on.
+Keys are relative paths with `/`. An object is written whole or not at all; `put_if` is the only operation
+that correctness under concurrency rests on.
 """
 
 from __future__ import annotations
@@ -43,19 +43,23 @@ class Store(Protocol):
     def put_if(self, key: str, data: bytes, tag: str | None) -> None:
         """Write an object if it is still in the state `tag`, or, with None, if it does not exist.
 
-        Raises Conflict otherwise, except where the object already holds exactly `data`: then this write, or its
-        twin, was done before.
+        Raises Conflict otherwise, except where the object already holds exactly `data`: then this write, or
+        its twin, was done before.
         """
 
     def list(self, prefix: str, *, deep: bool = True) -> Iterator[str]:
-        """Keys that begin with `prefix` (a folder, ending in /), in order; not deep: one level, folders with a /."""
+        """Keys that begin with `prefix` (a folder, ending in /), in order; not deep: one level, folders with
+        a /.
+        """
 
     def delete(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""
 
 
 def open_store(url: str | None = None) -> Store:
-    """The store at `url` (`s3://bucket[/prefix]` or `file:///folder`), by default the one of `zoo.settings`."""
+    """The store at `url` (`s3://bucket[/prefix]` or `file:///folder`), by default the one of
+    `zoo.settings`.
+    """
     url = (url or settings.zoo_url()).rstrip("/")
     if url.startswith("file:///"):
         from zoo.files import FileStore
