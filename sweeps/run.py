@@ -10,15 +10,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ray import tune
-from ray.train import TrainingFailedError
-from ray.tune.integration.ray_train import TuneReportCallback
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from sweeps.capacity import Capacity
+from sweeps.drive import drive
 from sweeps.recorder import Recorder
 from sweeps.search import METRIC
-from trainables import ray_train
 
 # Of a CPU core: a trial's driver only waits for its workers, but Tune gives nothing away for nothing.
 _DRIVER_CPUS = 0.01
@@ -34,7 +32,7 @@ def run_trials(
     recorder: Recorder,
     data: str,
     store_url: str,
-    train: Callable[..., Any],
+    train: Callable[..., Any] | None,
 ) -> None:
     """Train what `searcher` suggests, or, without one, the given `trials`; returns when all have ended.
 
@@ -49,7 +47,7 @@ def run_trials(
     # Failed trials are reported by the recorder, in a sentence each.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     trial = functools.partial(
-        _drive,
+        drive,
         data=data,
         storage=f"{store_url}/trials",
         codebooks=f"{store_url}/codebooks",
@@ -85,25 +83,3 @@ def _scheduler(epochs: int) -> TrialScheduler:
         reduction_factor=3,
         stop_last_trials=False,
     )
-
-
-def _drive(suggestion: dict[str, Any], **settings: Any) -> None:
-    """A Tune trial: starts the Ray Train run and waits; Tune hears its reports through the callback."""
-    suggestion = suggestion.get("trial", suggestion)
-    try:
-        ray_train.fit(
-            suggestion["config"],
-            identity=suggestion["identity"],
-            callbacks=[TuneReportCallback()],
-            **settings,
-        )
-    except TrainingFailedError as error:
-        raise RuntimeError(_reason(error)) from None
-
-
-def _reason(error: TrainingFailedError) -> str:
-    """The first worker's own words, on one line."""
-    failures = list(getattr(error, "worker_failures", {}).values())
-    cause = failures[0] if failures else error
-    lines = [line for line in str(cause).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(cause).__name__

@@ -185,7 +185,7 @@ class Cluster:
             "recorder": recorder,
             "data": plan.data,
             "store_url": self.store.url,
-            **({"train": self.train} if self.train else {}),
+            "train": self.train,
         }
         searched = [trial for trial in ended if trial.phase == "search"]
         if len(searched) < plan.trials_of():

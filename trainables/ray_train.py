@@ -15,15 +15,14 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray.train
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer, get_device
 
-from trainables.clips import Clips, read_clips
-from trainables.trial import train_trial
-from trainables.trial_config import TrialConfig
+if TYPE_CHECKING:
+    from trainables.clips import Clips
 
 # At most this much work is lost to a crash, beside the epoch under way.
 CHECKPOINT_EVERY_S = 30.0
@@ -42,12 +41,13 @@ def fit(
     workers: int,
     use_gpu: bool,
     callbacks: list[Any],
-    train: Callable[..., Any] = train_trial,
+    train: Callable[..., Any] | None = None,
 ) -> None:
     """Train one trial on `workers` Ray Train workers to its end, from its checkpoint where it has one.
 
-    `config` is a TrialConfig as JSON; `storage` (a folder or s3:// address) receives `<identity>/checkpoint_...`; `data` is read by every
-    worker; `callbacks` are Ray Train's. Raises ray.train.TrainingFailedError after a second failure.
+    `config` is a TrialConfig as JSON; `storage` (a folder or s3:// address) receives
+    `<identity>/checkpoint_...`; `data` is read by every worker; `callbacks` are Ray Train's; `train` stands in
+    for trainables.trial.train_trial. Raises ray.train.TrainingFailedError after a second failure.
     """
     # With Ray's 2 s between looks at the workers, every report of a short epoch would wait for it.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
@@ -66,8 +66,13 @@ def fit(
     ).fit()
 
 
-def _work(train: Callable[..., Any], settings: dict[str, Any]) -> None:
+def _work(train: Callable[..., Any] | None, settings: dict[str, Any]) -> None:
     """What each worker does."""
+    # Two more processes of a trial import this file; only this one trains, and pays for what that needs.
+    from trainables.trial import train_trial
+    from trainables.trial_config import TrialConfig
+
+    train = train or train_trial
     config = TrialConfig.from_json(settings["config"])
     clips = _clips(settings["data"])
     checkpoint = ray.train.get_checkpoint()
@@ -88,6 +93,8 @@ def _work(train: Callable[..., Any], settings: dict[str, Any]) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _clips(data: str) -> Clips:
+    from trainables.clips import read_clips
+
     return read_clips(data)
 
 
