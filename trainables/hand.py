@@ -139,6 +139,10 @@ class Hand(torch.nn.Module):
         every = torch.cat([moved_J, moved_tips], dim=1)[:, list(OPENPOSE_ORDER)]
         return every + transl_B3[:, None]
 
+    def rest_wrist(self, betas_B10: Tensor) -> Tensor:
+        """Wrist (..., 3) in metres of shapes (..., 10), at rest with no translation: the point MANO turns about."""
+        return self._rest_J3[0] + betas_B10 @ self._shape_63x10[:3].T
+
     def vertices(
         self, global_orient_B3: Tensor, hand_pose_B45: Tensor, betas_B10: Tensor, transl_B3: Tensor
     ) -> Tensor:

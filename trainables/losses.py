@@ -46,10 +46,12 @@ def contact_loss(logits_BTV: Tensor, batch: Batch) -> Tensor:
     return known_mean(loss_BTV, batch.contact_known_BT[..., None])
 
 
-def joint_loss(pose: Pose, batch: Batch, hand: Hand) -> Tensor:
-    """Mean distance of joints in the window's first camera, in units of 5 cm: the headline error itself."""
-    distance_BTJ = (joints_first(hand, pose) - batch.joints_ref_BTJ3).square().sum(-1).add(1e-8).sqrt()
-    return known_mean(distance_BTJ, batch.camera_known_BT[..., None]) / 0.05
+def joint_loss(pose: Pose, batch: Batch, hand: Hand, frames: slice) -> Tensor:
+    """Mean distance of joints in the window's first camera over `frames`, in units of 5 cm: the headline error."""
+    part = Pose(**{name: value[:, frames] for name, value in vars(pose).items()})
+    difference_BTJ3 = joints_first(hand, part) - batch.joints_ref_BTJ3[:, frames]
+    distance_BTJ = difference_BTJ3.square().sum(-1).add(1e-8).sqrt()
+    return known_mean(distance_BTJ, batch.camera_known_BT[:, frames, None]) / 0.05
 
 
 def code_loss(logits_BTQK: Tensor, index_BTQ: Tensor) -> Tensor:

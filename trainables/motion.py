@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from trainables.hand import Hand
-from trainables.windows import Batch
+from trainables.windows import Batch, Inputs
 
 CHANNELS = 73
 GROUPS = (6, 45, 10, 3, 6, 3)
@@ -61,18 +61,9 @@ def _flat(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
 
 
-def rest_wrist(hand: Hand, betas_BT10: Tensor) -> Tensor:
-    """Wrist (B,T,3) of the hand in rest with no translation: MANO turns about it and not about the origin."""
-    betas = _flat(betas_BT10)
-    zeros = betas.new_zeros(len(betas), 3)
-    return hand.joints(zeros, betas.new_zeros(len(betas), 45), betas, zeros)[:, 0].view(
-        *betas_BT10.shape[:-1], 3
-    )
-
-
 def joints_first(hand: Hand, pose: Pose) -> Tensor:
     """Joints (B,T,21,3), metres, in the window's first camera."""
-    transl = pose.wrist_first_BT3 - rest_wrist(hand, pose.betas_BT10)
+    transl = pose.wrist_first_BT3 - hand.rest_wrist(pose.betas_BT10)
     orient = roma.rotmat_to_rotvec(pose.orientation_first_BT33)
     joints = hand.joints(_flat(orient), _flat(pose.hand_pose_BT45), _flat(pose.betas_BT10), _flat(transl))
     return joints.view(*pose.wrist_first_BT3.shape[:-1], 21, 3)
@@ -80,7 +71,7 @@ def joints_first(hand: Hand, pose: Pose) -> Tensor:
 
 def to_first(batch: Batch, hand: Hand) -> Pose:
     """The batch's true motion, moved into the window's first camera."""
-    wrist_BT3 = batch.transl_BT3 + rest_wrist(hand, batch.betas_BT10)
+    wrist_BT3 = batch.transl_BT3 + hand.rest_wrist(batch.betas_BT10)
     rot = batch.camera_rot_BT33
     return Pose(
         orientation_first_BT33=rot @ roma.rotvec_to_rotmat(batch.global_orient_BT3),
@@ -97,7 +88,7 @@ def to_own(pose: Pose, hand: Hand) -> tuple[Tensor, Tensor]:
     back = pose.camera_rot_BT33.transpose(-1, -2)
     orient = roma.rotmat_to_rotvec(back @ pose.orientation_first_BT33)
     wrist = (back @ (pose.wrist_first_BT3 - pose.camera_transl_BT3)[..., None])[..., 0]
-    return orient, wrist - rest_wrist(hand, pose.betas_BT10)
+    return orient, wrist - hand.rest_wrist(pose.betas_BT10)
 
 
 class MotionVector(nn.Module):
@@ -113,11 +104,9 @@ class MotionVector(nn.Module):
         self.register_buffer("std_C", torch.ones(CHANNELS))
         self.register_buffer("anchor_3", torch.zeros(3))
 
-    def anchor(self, batch: Batch) -> Tensor:
+    def anchor(self, batch: Inputs) -> Tensor:
         """Where the wrist is measured from, (B,1,3) metres in the first camera."""
-        return batch.point_B3.where(batch.point_known_B[:, None], self.anchor_3.to(batch.point_B3.dtype))[
-            :, None
-        ]
+        return batch.point_B3.where(batch.point_known_B[:, None], self.anchor_3)[:, None]
 
     def raw(self, pose: Pose, anchor_B13: Tensor) -> Tensor:
         parts = [to_6d(pose.orientation_first_BT33), pose.hand_pose_BT45, pose.betas_BT10]

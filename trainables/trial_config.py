@@ -28,8 +28,8 @@ class TrialConfig:
     window: int = 30
     stride: int = 4  # between training windows; validation takes every window of the same stride
     codes: int = 256
-    quantizers: int = 3
-    width: int = 128
+    quantizers: int = 2
+    width: int = 64
     decoder_depth: int = 1  # of the predictor; the codebook's own decoder keeps its depth
     heads: int = 4
     norm: bool = True
@@ -38,8 +38,8 @@ class TrialConfig:
     true_codes: float = 0.25
     batch: int = 64
     learning_rate: float = 1e-3
-    codebook_epochs: int = 10
-    indexer_epochs: int = 8
+    codebook_epochs: int = 6
+    indexer_epochs: int = 6
     epochs: int = 10  # of the predictor: the budget, which a longer run continues
     seed: int = 0
 
