@@ -46,7 +46,7 @@ def mlflow_server(folder: StackFolder, ports: Ports) -> Server:
         environment=environment,
         ports=ports.of_server("mlflow"),
         check=lambda: _check(address),
-        start_timeout_s=120,
+        start_timeout_s=300,
         stop_patience_s=10,
     )
 

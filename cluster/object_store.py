@@ -53,7 +53,7 @@ def object_store(folder: StackFolder, ports: Ports) -> Server:
         environment=environment,
         ports=ports.of_server("object-store"),
         check=lambda: _check(client),
-        start_timeout_s=60,
+        start_timeout_s=120,
         stop_patience_s=15,
     )
 

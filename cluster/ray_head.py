@@ -44,7 +44,7 @@ def ray_head(folder: StackFolder, ports: Ports) -> Server:
         environment=environment,
         ports=ports.of_server("ray"),
         check=lambda: _check(folder, address),
-        start_timeout_s=120,
+        start_timeout_s=300,
         stop_patience_s=35,
     )
 

@@ -54,8 +54,8 @@ class Server:
                 raise StackError(f"the {self.name} server died, {log} ends with\n{process.log_tail(log)}")
             if time.monotonic() > deadline:
                 raise StackError(
-                    f"the {self.name} server did not answer within {self.start_timeout_s:.0f} s ({reason}), "
-                    f"{log} ends with\n{process.log_tail(log)}"
+                    f"the {self.name} server did not answer within {self.start_timeout_s:.0f} s ({reason}); "
+                    f"it still runs, `up` again waits for it, `down` ends it; {log} ends with\n{process.log_tail(log)}"
                 )
             time.sleep(_POLL_S)
 
