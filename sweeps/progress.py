@@ -75,6 +75,8 @@ class Progress:
     def _print(self, change: str) -> None:
         parts = [f"{self._done}/{self._total} done"]
         stages = [f"{describe(run.params)}: {run.stage}" for run in self._running.values()]
+        if not stages and not change:
+            change = "waiting for a place on the cluster"
         parts.append(f"{len(stages)} running" + (f" ({'; '.join(stages)})" if stages and not change else ""))
         if self._best is not None:
             parts.append(f"best {self._best.mpjpe_cm:.2f} cm ({describe(self._best.params)})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from zoo.names import parse_name
 from zoo.store import Store
 
 Trials = dict[str, TrialRecord]
+_HEAD_TIMEOUT_S = 10.0
 
 
 def run_sweep(
@@ -217,13 +219,15 @@ def _connect() -> None:
     """Join the Ray cluster of the job, or of RAY_ADDRESS."""
     import ray
 
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    address = os.environ.get("RAY_ADDRESS", "auto")
+    host, _, port = address.rpartition(":")
     try:
-        ray.init(
-            address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False, logging_level=logging.ERROR
-        )
-    except ConnectionError as error:
+        # Ray itself looks for a head that is not there for minutes.
+        if port.isdigit() and "://" not in address:
+            socket.create_connection((host, int(port)), _HEAD_TIMEOUT_S).close()
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except OSError as error:  # ConnectionError among them
         raise SweepError(
-            f"No Ray cluster answers ({error}). Start one (`python -m cluster.local up` on one machine, `ray up` for a "
-            "fleet) and submit this script with `ray job submit`."
+            f"No Ray cluster answers at {address} ({error}). Start one (`python -m cluster.local up` on one machine, "
+            "`ray up` for a fleet) and submit this script with `ray job submit`."
         ) from None

@@ -7,6 +7,7 @@ are found by their tags, so a resumed sweep goes on in the same ones.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import sys
@@ -138,6 +139,7 @@ class Tracking:
         os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         from mlflow import MlflowClient
 
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
         self._client = MlflowClient(tracking_uri=self.uri)
         name = f"latentact-{self._plan.data_name}"
         found = self._client.get_experiment_by_name(name)

@@ -1,0 +1,163 @@
+"""kill -9 of the driver in the middle of a sweep, then the same command: no started trial lost, none trained twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from made_up_clips import random_clip
+from sweep_driver import EPOCHS, TRIALS
+
+from cluster.ports import Ports, check_free
+from cluster.state import StackError
+from sweeps.ledger import Ledger, TrialRecord
+from trainables.clips import write_clips
+from zoo.store import open_store, read_json
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[dict[str, str]]:
+    """A Ray head of two cores with its dashboard; yields the environment of a driver."""
+    ports = _free_ports()
+    # Paths of Unix sockets are short; pytest's own folders are not.
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    environment = {
+        **{
+            key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "AWS_"))
+        },
+        **{name: str(port) for name, port in ports.ray_metrics().items()},
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "LATENTACT_HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+    }
+    ray = Path(sys.executable).parent / "ray"
+    flags = [f"--{name}={port}" for name, port in ports.ray_services().items()]
+    flags += ["--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0", "--num-cpus=2"]
+    flags += ["--object-store-memory=100000000", f"--temp-dir={folder}"]
+    log = folder / "head.log"
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            [ray, "start", "--head", "--block", *flags], env=environment, stdout=output, stderr=output
+        )
+    try:
+        _wait(lambda: b"Ray runtime started" in log.read_bytes(), 180, server)
+        yield environment | {"RAY_ADDRESS": f"127.0.0.1:{ports.ray}"}
+    finally:
+        server.terminate()
+        server.wait(60)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class Sweep:
+    """The same command, as often as it is needed, and what can be seen of it from outside."""
+
+    data: Path
+    store: Path
+    log: Path
+    environment: dict[str, str]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        program = [
+            sys.executable,
+            ROOT / "tests" / "sweep_driver.py",
+            self.data,
+            f"file://{self.store}",
+            self.log,
+        ]
+        return subprocess.Popen(program, env=self.environment, cwd=ROOT)
+
+    def epochs(self) -> Counter[tuple[str, int]]:
+        """How often each epoch of each trial has been trained."""
+        lines = self.log.read_text().split("\n")[:-1] if self.log.exists() else []
+        return Counter((line.split()[0], int(line.split()[1])) for line in lines)
+
+    def trials(self) -> dict[str, TrialRecord]:
+        return Ledger(open_store(f"file://{self.store}"), "struck").read(EPOCHS)[0].get("objects", {})
+
+    def finished(self) -> Counter[str]:
+        """How many `finished` events each identity has."""
+        store = open_store(f"file://{self.store}")
+        events = [read_json(store, key) for key in store.list("ledger/trials/")]
+        return Counter(event["identity"] for event in events if event["event"] == "finished")
+
+
+def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Path) -> None:
+    with write_clips(tmp_path / "data", name="noise", hand="standin-1", source={}) as writer:
+        writer.add(random_clip("only"))
+        writer.settings = {
+            "objects": {"group": "object", "parts": {"train": [], "val": [], "gate": [], "test": []}}
+        }
+    sweep = Sweep(tmp_path / "data", tmp_path / "store", tmp_path / "epochs", head)
+
+    driver = sweep.start()
+    slow = Path(f"{sweep.log}.slow")
+
+    def ripe() -> bool:
+        """A trial has ended and the slow one is in the middle."""
+        return bool(sweep.finished()) and sweep.epochs()[slow.read_text(), 2] > 0
+
+    _wait(ripe, 400, driver)
+    driver.send_signal(signal.SIGKILL)
+    driver.wait()
+    before, trained_before = sweep.trials(), sweep.epochs()
+    assert sum(trial.status == "finished" for trial in before.values()) < len(before), "nothing was under way"
+
+    driver = sweep.start()
+    assert driver.wait(400) == 0
+    after, trained = sweep.trials(), sweep.epochs()
+    assert before.keys() <= after.keys(), "a started trial was lost"
+    assert len(after) == TRIALS
+    assert {trial.status for trial in after.values()} == {"finished"}
+    assert sweep.finished() == dict.fromkeys(after, 1)
+    for identity, trial in after.items():
+        name = "-".join(str(trial.params[key]) for key in ("codes", "depth", "seed"))
+        assert [epoch for epoch, _ in trial.curve] == list(range(1, EPOCHS + 1))
+        again = sum(trained[name, epoch] - 1 for epoch in range(1, EPOCHS + 1))
+        if identity in before and before[identity].status == "finished":
+            assert again == 0, "a finished trial was trained twice"
+        # The epoch under way when the driver died, and one that its worker may have ended after it.
+        assert 0 <= again <= 2
+    assert trained[slow.read_text(), 1] == 1, "the interrupted trial began anew instead of resuming"
+    assert sum(trained.values()) > sum(trained_before.values())
+
+    # Once more: everything is there already.
+    begun = time.monotonic()
+    assert sweep.start().wait(120) == 0
+    assert sweep.epochs() == trained and len(sweep.trials()) == TRIALS
+    print(f"third run: {time.monotonic() - begun:.1f} s")
+
+
+def _wait(condition: object, timeout_s: float, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():  # type: ignore[operator]
+        assert process.poll() is None, f"the process ended with {process.returncode} before its time"
+        assert time.monotonic() < deadline, f"nothing after {timeout_s:.0f} s"
+        time.sleep(0.2)
+
+
+def _free_ports() -> Ports:
+    for _ in range(100):
+        ports = Ports(random.SystemRandom().randrange(24000, 31000, 30))
+        try:
+            check_free("ray", ports.of_server("ray"))
+        except StackError:
+            continue
+        return ports
+    raise RuntimeError("no free ports for a Ray head")
