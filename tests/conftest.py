@@ -39,7 +39,7 @@ def object_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectSto
     base = _free_base()
     endpoint = f"http://127.0.0.1:{base + 4}"
     keys = {"AWS_ACCESS_KEY_ID": access_key, "AWS_SECRET_ACCESS_KEY": secret_key}
-    quiet = {"GOMEMLIMIT": "200MiB", "GOGC": "50", "WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "1s"}
+    quiet = {"GOMEMLIMIT": "400MiB", "WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "1s"}
     flags = f"""-dir={folder} -ip=127.0.0.1 -ip.bind=127.0.0.1 -bucket=mlflow
         -master.port={base + 1} -volume.port={base + 2} -filer.port={base + 3} -s3.port={base + 4}
         -admin.port={base + 5} -admin.ui=false -webdav=false -s3.port.iceberg=0 -s3.port.lance=0
