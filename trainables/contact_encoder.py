@@ -36,10 +36,14 @@ class ContactEncoder(nn.Module):
     """
 
     box_23: Tensor
+    mean_3: Tensor
+    std_3: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("box_23", torch.tensor([[-1.0] * 3, [1.0] * 3]))
+        self.register_buffer("mean_3", torch.zeros(3))
+        self.register_buffer("std_3", torch.ones(3))
         layers: list[nn.Module] = []
         channels = (1, FEATURES // 4, FEATURES // 2, FEATURES // 2, FEATURES, FEATURES)
         for i, (before, after) in enumerate(itertools.pairwise(channels)):
@@ -49,10 +53,19 @@ class ContactEncoder(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.unknown = learned(FEATURES + 3)
 
+    @torch.no_grad()
+    def fit(self, point_N3: Tensor) -> None:
+        """Take box, mean and deviation from the known contact points of the training windows."""
+        low, high = point_N3.amin(0), point_N3.amax(0)
+        margin = 0.05 * (high - low).clamp_min(0.02)
+        self.box_23.copy_(torch.stack([low - margin, high + margin]))
+        self.mean_3.copy_(point_N3.mean(0))
+        self.std_3.copy_(point_N3.std(0).clamp_min(1e-2) if len(point_N3) > 1 else torch.ones(3))
+
     def forward(self, point_B3: Tensor, known_B: Tensor) -> Tensor:
-        """Features (B,19) of contact points (B,3): 16 of the volume, 3 of the point in the box's units."""
+        """Features (B,19) of contact points (B,3): 16 of the volume, 3 of the point, normalised."""
         point_B3 = point_B3.where(known_B[:, None], self.box_23.mean(0))
         volume = contact_volume(point_B3, self.box_23)
-        centred_B3 = (point_B3 - self.box_23.mean(0)) / (self.box_23[1] - self.box_23[0]) * 4
+        centred_B3 = (point_B3 - self.mean_3) / self.std_3
         feature = torch.cat([self.layers(volume[:, None]), centred_B3], dim=-1)
         return feature.where(known_B[:, None], self.unknown)

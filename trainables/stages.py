@@ -40,10 +40,8 @@ def fit_statistics(model: LatentAct, train: Windows) -> None:
     model.codebook.motion.fit(to_first(batch, model.hand), batch)
     points_N3 = batch.point_B3[batch.point_known_B]
     if len(points_N3):
-        low, high = points_N3.amin(0), points_N3.amax(0)
-        margin = 0.05 * (high - low).clamp_min(0.02)
         for part in (model.codebook, model.indexer, model.predictor):
-            part.conditions.contact.box_23.copy_(torch.stack([low - margin, high + margin]))
+            part.conditions.contact.fit(points_N3)
 
 
 def _batches(windows: Windows) -> Iterator[Batch]:
