@@ -22,7 +22,7 @@ class PredictorConfig:
     dropout: float = 0.1
     condition_width: int = 64
     contact_weight: float = 0.1
-    joint_weight: float = 0.5
+    joint_weight: float = 2.0
     # Share of training windows that see their true codes. The release trains on true codes alone and then meets
     # the indexer's for the first time when it is evaluated; here the rest are the indexer's own.
     true_codes: float = 0.25

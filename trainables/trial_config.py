@@ -34,7 +34,7 @@ class TrialConfig:
     heads: int = 4
     norm: bool = True
     dropout: float = 0.1
-    joint_weight: float = 0.5
+    joint_weight: float = 2.0
     true_codes: float = 0.25
     batch: int = 64
     learning_rate: float = 1e-3
