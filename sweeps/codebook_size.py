@@ -25,6 +25,7 @@ EXAMPLES = """
 Examples:
   python sweeps/codebook_size.py --data data/world --split objects,actions
   python sweeps/codebook_size.py --data s3://bucket/dexycb --split subjects --codes 128,512 --depth 2 --seeds 3
+  python sweeps/codebook_size.py --data s3://bucket/clips --set width=512 --set quantizers=6 --set batch=512
 """
 
 
@@ -42,6 +43,7 @@ Examples:
 @click.option("--name", default="", help="Name of the sweep.  [default: made from its settings]")
 @click.option("--workers", default=1, show_default=True, help="Ray Train workers of each trial.")
 @click.option("--protocol", type=click.Choice(["first", "goal"]), default="first", show_default=True)
+@click.option("--set", "fixed", multiple=True, metavar="FIELD=VALUE", help="Another default for all trials.")
 @click.option("--retry", type=click.Choice(["failed"]), help="Try these trials again.")
 @click.option("--publish/--no-publish", default=True, help="Offer each setting's best model to the zoo.")
 @fail_clearly

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sweeps.plan import Axis, SweepError, SweepPlan, choose_settings
+from sweeps.plan import Axis, SweepError, SweepPlan, choose_settings, parse_fixed
 from trainables.clip_format import manifest_digest
 from trainables.clips import ClipsError, read_manifest
 from zoo import settings as zoo_settings
@@ -45,6 +45,7 @@ def plan_sweep(
     name: str,
     workers: int,
     protocol: str,
+    fixed: Sequence[str],
 ) -> tuple[SweepPlan, Store]:
     """Check a request against the data set's manifest and open the store. Raises SweepError, ClipsError, ZooError."""
     ranges = {"codes": Axis.parse(codes, "--codes", log=True), "depth": Axis.parse(depth, "--depth")}
@@ -71,6 +72,7 @@ def plan_sweep(
         seed=seed,
         workers=workers,
         protocol=protocol,
+        fixed=parse_fixed(fixed),
         environment=(("code", code_digest()[:16]), ("torch", torch.__version__)),
         name=name,
     )

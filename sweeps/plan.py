@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from trainables.trial_config import TrialConfig
@@ -72,8 +72,8 @@ class SweepPlan:
     """Everything that decides a sweep's figures; two sweeps of one name must agree in all of it.
 
     `trials` is the number of suggestions a setting, `epochs` the budget of the predictor in each,
-    `seeds` how often the finalists are trained in all, and `environment` names what a trial's
-    identity depends on besides its configuration (code, library versions).
+    `seeds` how often the finalists are trained in all, `fixed` what every trial has instead of its
+    default (fields of TrialConfig), and `environment` names what a trial's identity depends on besides its configuration (code, library versions).
     """
 
     data: str
@@ -88,6 +88,7 @@ class SweepPlan:
     seed: int
     workers: int
     protocol: str
+    fixed: tuple[tuple[str, Any], ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     name: str = ""
 
@@ -124,6 +125,7 @@ class SweepPlan:
             "seed": self.seed,
             "workers": self.workers,
             "protocol": self.protocol,
+            **dict(self.fixed),
             **dict(self.environment),
         }
 
@@ -140,7 +142,30 @@ class SweepPlan:
             decoder_depth=depth,
             epochs=self.epochs,
             seed=self.seed if seed is None else seed,
+            **dict(self.fixed),
         )
+
+
+# Fields of a trial that options of their own decide.
+_DECIDED = ("setting", "protocol", "codes", "decoder_depth", "epochs", "seed")
+
+
+def parse_fixed(texts: Sequence[str]) -> tuple[tuple[str, Any], ...]:
+    """Read `--set FIELD=VALUE`, each a field of TrialConfig; raises SweepError that lists the fields."""
+    defaults = {f.name: f.default for f in fields(TrialConfig) if f.name not in _DECIDED}
+    fixed = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name not in defaults:
+            raise SweepError(f"--set {text}: give FIELD=VALUE with one of {', '.join(sorted(defaults))}.")
+        kind = type(defaults[name])
+        try:
+            fixed[name] = {"true": True, "false": False}[value] if kind is bool else kind(value)
+        except (KeyError, ValueError):
+            raise SweepError(
+                f"--set {text}: {name} takes a {kind.__name__}, such as {defaults[name]}."
+            ) from None
+    return tuple(sorted(fixed.items()))
 
 
 def choose_settings(text: str, manifest: dict[str, Any]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pytest
 
 from sweeps.capacity import Capacity
 from sweeps.ledger import TrialRecord
-from sweeps.plan import Axis, SweepError, SweepPlan, choose_settings
+from sweeps.plan import Axis, SweepError, SweepPlan, choose_settings, parse_fixed
 from sweeps.selection import finalists, rank
 
 MANIFEST = {"name": "world", "settings": {"objects": {}, "actions": {}}}
@@ -105,3 +105,17 @@ def test_the_mean_over_seeds_wins_over_one_lucky_draw() -> None:
     assert rank(trials)[0].mpjpe_cm == pytest.approx(4.6)
     assert rank(trials)[0].trials[0].params["seed"] == 0
     assert [c.codes for c in finalists(trials)] == [128, 256]
+
+
+def test_fixed_fields_reach_the_trials_and_the_record() -> None:
+    fixed = parse_fixed(["width=512", "norm=false", "learning_rate=1e-4"])
+    assert dict(fixed) == {"width": 512, "norm": False, "learning_rate": 1e-4}
+    fitted = plan(fixed=fixed)
+    assert fitted.config("objects", 128, 1).width == 512
+    assert fitted.record()["width"] == 512
+
+
+@pytest.mark.parametrize("text", ["width", "wdith=3", "width=wide", "norm=maybe", "codes=3"])
+def test_a_wrong_field_is_refused_with_what_there_is(text: str) -> None:
+    with pytest.raises(SweepError, match=f"--set {text}"):
+        parse_fixed([text])
