@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
+from ray import tune
 from ray.train import TrainingFailedError
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from trainables import ray_train
 
 
-def drive(suggestion: dict[str, Any], **settings: Any) -> None:
-    """A Tune trial: starts the Ray Train run and waits; Tune hears its reports through the callback."""
-    suggestion = suggestion.get("trial", suggestion)
+def suggestion(config: dict[str, Any]) -> dict[str, Any]:
+    """The trial in a Tune configuration: {"identity", "config"}, as the search gives it or one of a given list."""
+    return config.get("trial", config)
+
+
+def drive(config: dict[str, Any], **settings: Any) -> None:
+    """A Tune trial: starts the Ray Train run and waits; Tune hears its reports through the callback.
+
+    A training that failed for good is reported as `failure`; an exception, which Tune answers with another try,
+    is left to mean that this process itself came to grief.
+    """
+    trial = suggestion(config)
     try:
         ray_train.fit(
-            suggestion["config"],
-            identity=suggestion["identity"],
+            trial["config"],
+            identity=trial["identity"],
             callbacks=[TuneReportCallback()],
             **settings,
         )
     except TrainingFailedError as error:
-        raise RuntimeError(_reason(error)) from None
+        tune.report({"failure": _reason(error)})
 
 
 def _reason(error: TrainingFailedError) -> str:

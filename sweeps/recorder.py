@@ -9,6 +9,7 @@ from typing import Any
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from sweeps.drive import suggestion
 from sweeps.ledger import Ledger, TrialRecord, numbers
 from sweeps.plan import SweepPlan
 from sweeps.progress import Progress
@@ -40,7 +41,7 @@ class Recorder(Callback):
         """Put a trial in the ledger before it can start training; settled at once where it ended elsewhere."""
         trial = self._trials.setdefault(identity, TrialRecord(identity, setting, phase, params))
         trial.attempts += 1
-        trial.status = "unfinished"
+        trial.status, trial.reason = "unfinished", ""
         self._ledger.started(identity, setting, phase, params, trial.attempts)
         if trial.attempts == 1:
             self._ledger.settle(trial, self._plan.epochs)
@@ -56,12 +57,14 @@ class Recorder(Callback):
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         record = self._record(trial)
         self._progress.started(record.identity, record.params)
-        self._tracking.started(record, trial.config["config"])
+        self._tracking.started(record, suggestion(trial.config)["config"])
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         record = self._record(trial)
+        if "failure" in result:
+            record.reason = result["failure"]
         if "figures" not in result:
             return
         record.seconds = result["trial_seconds"]
@@ -78,7 +81,9 @@ class Recorder(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         record = self._record(trial)
-        if "mpjpe_cm" not in record.metrics:
+        if record.reason:
+            record.status = "failed"
+        elif "mpjpe_cm" not in record.metrics:
             record.status = "failed"
             record.reason = "ended without a validation MPJPE that is a number"
         else:
@@ -93,14 +98,14 @@ class Recorder(Callback):
             if trial.error_file
             else "ended without a reason; see Ray's logs"
         )
-        record.reason = error.strip().splitlines()[-1].removeprefix("RuntimeError: ")
+        record.reason = error.strip().splitlines()[-1].partition(". ")[0]
         self._end(record)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         self._progress.tick()
 
     def _record(self, trial: Trial) -> TrialRecord:
-        return self._trials[trial.config["identity"]]
+        return self._trials[suggestion(trial.config)["identity"]]
 
     def _end(self, record: TrialRecord) -> None:
         record.sweep = self._plan.name

@@ -20,6 +20,8 @@ from sweeps.search import METRIC
 
 # Of a CPU core: a trial's driver only waits for its workers, but Tune gives nothing away for nothing.
 _DRIVER_CPUS = 0.01
+# How often a trial goes on after the loss of its driver, as of the node it ran on.
+_DRIVER_LOSSES = 2
 
 
 def run_trials(
@@ -68,7 +70,12 @@ def run_trials(
                 max_concurrent_trials=capacity.slots,
             ),
             # What Tune keeps for its own resume is not needed: the ledger says what to do next.
-            run_config=tune.RunConfig(storage_path=scratch, verbose=0, callbacks=[recorder]),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[recorder],
+                failure_config=tune.FailureConfig(max_failures=_DRIVER_LOSSES),
+            ),
         ).fit()
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made_up_clips import random_clip
+from made_up_clips import OBJECTS, random_clip
 from sweep_driver import EPOCHS, TRIALS
 
 from cluster.ports import Ports, check_free
@@ -99,11 +99,12 @@ class Sweep:
 
 
 def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Path) -> None:
+    parts = ("train", "val", "gate", "test")
     with write_clips(tmp_path / "data", name="noise", hand="standin-1", source={}) as writer:
-        writer.add(random_clip("only"))
-        writer.settings = {
-            "objects": {"group": "object", "parts": {"train": [], "val": [], "gate": [], "test": []}}
-        }
+        for seed in range(len(parts)):
+            writer.add(random_clip(f"clip{seed}", seed=seed))
+        groups = {part: [name] for part, name in zip(parts, OBJECTS, strict=False)}
+        writer.settings = {"objects": {"group": "object", "parts": groups}}
     sweep = Sweep(tmp_path / "data", tmp_path / "store", tmp_path / "epochs", head)
 
     driver = sweep.start()
