@@ -21,6 +21,7 @@ class PredictorConfig:
     norm: bool = True
     dropout: float = 0.1
     condition_width: int = 64
+    point_jitter_m: float = 0.0
     contact_weight: float = 0.1
     joint_weight: float = 2.0
     # Share of training windows that see their true codes. The release trains on true codes alone and then meets
@@ -32,7 +33,7 @@ class Predictor(nn.Module):
     def __init__(self, config: PredictorConfig) -> None:
         super().__init__()
         self.config = config
-        self.conditions = Conditions(config.condition_width)
+        self.conditions = Conditions(config.condition_width, config.point_jitter_m)
         self.decoder = Decoder(
             width=config.width,
             window=config.window,
@@ -47,4 +48,4 @@ class Predictor(nn.Module):
         self, latent_BTD: Tensor, inputs: Inputs, noise: SampleNoise | None = None
     ) -> tuple[Tensor, Tensor]:
         """Motion vectors (B,T,73) and contact logits (B,T,778)."""
-        return self.decoder(latent_BTD, self.conditions(inputs), noise)
+        return self.decoder(latent_BTD, self.conditions(inputs, noise), noise)
