@@ -1,10 +1,9 @@
-"""What networks are told: unknown inputs are learned stand-ins, and jitter moves the point in training alone."""
+"""What networks are told: unknown inputs are learned stand-ins."""
 
 import torch
 
 from trainables.conditions import Conditions
 from trainables.contact_encoder import contact_volume
-from trainables.noise import SampleNoise
 from trainables.text_encoder import buckets
 from trainables.windows import Inputs
 
@@ -22,21 +21,12 @@ def inputs(**changes: object) -> Inputs:
 
 
 def test_unknown_inputs_hide_what_stands_in_their_place() -> None:
-    conditions, given = Conditions(16, 0.0), inputs()
+    conditions, given = Conditions(16), inputs()
     nothing = torch.zeros(8, dtype=torch.bool)
     unknown = inputs(image_known_B=nothing, point_known_B=nothing, image_BHW3=given.image_BHW3)
     other = inputs(image_known_B=nothing, point_known_B=nothing)
     torch.testing.assert_close(conditions(unknown), conditions(other))
     assert not torch.allclose(conditions(given)[:, 16:], conditions(unknown)[:, 16:])
-
-
-def test_jitter_moves_the_contact_features_in_training_alone() -> None:
-    conditions, given = Conditions(16, 0.1), inputs()
-    noise = SampleNoise(0, 0, 0, 8)
-    still, moved = conditions(given), conditions(given, noise)
-    torch.testing.assert_close(still, conditions(given))
-    torch.testing.assert_close(still[:, :32], moved[:, :32])
-    assert not torch.allclose(still[:, 32:], moved[:, 32:])
 
 
 def test_a_point_outside_the_box_leaves_an_empty_volume() -> None:

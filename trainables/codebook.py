@@ -30,7 +30,6 @@ class CodebookConfig:
     norm: bool = False
     dropout: float = 0.2  # of the decoder; the encoder has none
     condition_width: int = 64
-    point_jitter_m: float = 0.0
     commitment_weight: float = 0.02
     contact_weight: float = 0.1
 
@@ -48,7 +47,7 @@ class Codebook(nn.Module):
             for _ in range(config.encoder_depth)
         )
         self.quantizer = ResidualQuantizer(config.quantizer)
-        self.conditions = Conditions(config.condition_width, config.point_jitter_m)
+        self.conditions = Conditions(config.condition_width)
         self.decoder = Decoder(
             width=width,
             window=config.window,
@@ -77,7 +76,7 @@ class Codebook(nn.Module):
         """(training loss, code indices (B,T,Q)); `noise` None evaluates with argmin and without dropout."""
         target_BTC = self.target(batch, hand)
         quantized = self.encode(target_BTC, batch, noise)
-        motion_BTC, logits_BTV = self.decoder(quantized.latent_BTD, self.conditions(batch, noise), noise)
+        motion_BTC, logits_BTV = self.decoder(quantized.latent_BTD, self.conditions(batch), noise)
         loss = reconstruction_loss(motion_BTC, target_BTC, batch)
         loss = loss + self.config.contact_weight * contact_loss(logits_BTV, batch)
         return loss + self.config.commitment_weight * quantized.commitment, quantized.index_BTQ

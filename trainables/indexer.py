@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from trainables.conditions import Conditions
-from trainables.noise import SampleNoise
 from trainables.transformer import learned
 from trainables.windows import Inputs
 
@@ -19,7 +18,6 @@ class IndexerConfig:
     quantizers: int = 3
     width: int = 128
     condition_width: int = 64
-    point_jitter_m: float = 0.0
 
 
 class Indexer(nn.Module):
@@ -34,7 +32,7 @@ class Indexer(nn.Module):
         super().__init__()
         self.config = config
         width = config.width
-        self.conditions = Conditions(config.condition_width, config.point_jitter_m)
+        self.conditions = Conditions(config.condition_width)
         self.memory = nn.Sequential(
             nn.Linear(self.conditions.width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width), nn.ReLU()
         )
@@ -47,9 +45,9 @@ class Indexer(nn.Module):
             nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, config.codes)
         )
 
-    def forward(self, inputs: Inputs, noise: SampleNoise | None = None) -> Tensor:
+    def forward(self, inputs: Inputs) -> Tensor:
         """Code logits (B,T,Q,K)."""
-        value_B1D = self.value(self.memory(self.conditions(inputs, noise)))[:, None]
+        value_B1D = self.value(self.memory(self.conditions(inputs)))[:, None]
         x_BSD = self.norm_query(self.query_SD + value_B1D)
         x_BSD = self.norm(x_BSD + self.feed_forward(x_BSD))
         return self.classify(x_BSD).unflatten(1, (self.config.window, self.config.quantizers))

@@ -60,10 +60,6 @@ class SampleNoise:
         """Exp(1) draws of shape (count, *per_sample)."""
         return self._draw(per_sample, like, lambda part, g: part.exponential_(generator=g))
 
-    def normal(self, per_sample: tuple[int, ...], like: Tensor) -> Tensor:
-        """N(0,1) draws of shape (count, *per_sample)."""
-        return self._draw(per_sample, like, lambda part, g: part.normal_(generator=g))
-
     def dropout(self, x: Tensor, probability: float) -> Tensor:
         """Dropout of `x` (count, ...), scaled by 1 / (1 - probability)."""
         if probability == 0.0:

@@ -21,7 +21,6 @@ class PredictorConfig:
     norm: bool = True
     dropout: float = 0.1
     condition_width: int = 64
-    point_jitter_m: float = 0.0
     contact_weight: float = 0.1
     joint_weight: float = 2.0
     # Share of training windows that see their true codes. The release trains on true codes alone and then meets
@@ -33,7 +32,7 @@ class Predictor(nn.Module):
     def __init__(self, config: PredictorConfig) -> None:
         super().__init__()
         self.config = config
-        self.conditions = Conditions(config.condition_width, config.point_jitter_m)
+        self.conditions = Conditions(config.condition_width)
         self.decoder = Decoder(
             width=config.width,
             window=config.window,
@@ -48,4 +47,4 @@ class Predictor(nn.Module):
         self, latent_BTD: Tensor, inputs: Inputs, noise: SampleNoise | None = None
     ) -> tuple[Tensor, Tensor]:
         """Motion vectors (B,T,73) and contact logits (B,T,778)."""
-        return self.decoder(latent_BTD, self.conditions(inputs, noise), noise)
+        return self.decoder(latent_BTD, self.conditions(inputs), noise)

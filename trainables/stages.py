@@ -82,7 +82,7 @@ def indexer_stage(model: LatentAct, train: Windows, val: Windows, config: TrialC
         return codebook.encode(codebook.target(batch, hand), batch).index_BTQ
 
     def loss(indexer: Indexer, batch: Batch, noise: SampleNoise) -> Tensor:
-        return code_loss(indexer(batch, noise), true_index(batch))
+        return code_loss(indexer(batch), true_index(batch))
 
     def score(indexer: Indexer) -> tuple[float, dict[str, float]]:
         total, correct = torch.zeros(()), 0.0

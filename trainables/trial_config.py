@@ -36,7 +36,6 @@ class TrialConfig:
     dropout: float = 0.1
     joint_weight: float = 2.0
     true_codes: float = 0.25
-    point_jitter_m: float = 0.0  # of the contact point in training
     batch: int = 64
     learning_rate: float = 1e-3
     codebook_epochs: int = 6
@@ -63,15 +62,9 @@ class TrialConfig:
             hand=hand,
             protocol=self.protocol,
             window=self.window,
-            codebook=CodebookConfig(
-                window=self.window, quantizer=quantizer, point_jitter_m=self.point_jitter_m
-            ),
+            codebook=CodebookConfig(window=self.window, quantizer=quantizer),
             indexer=IndexerConfig(
-                window=self.window,
-                codes=self.codes,
-                quantizers=self.quantizers,
-                width=self.width,
-                point_jitter_m=self.point_jitter_m,
+                window=self.window, codes=self.codes, quantizers=self.quantizers, width=self.width
             ),
             predictor=PredictorConfig(
                 window=self.window,
@@ -82,7 +75,6 @@ class TrialConfig:
                 dropout=self.dropout,
                 joint_weight=self.joint_weight,
                 true_codes=self.true_codes,
-                point_jitter_m=self.point_jitter_m,
             ),
         )
 
