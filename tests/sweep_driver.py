@@ -1,7 +1,7 @@
 """A sweep whose trials learn nothing, as a program of its own: `python tests/sweep_driver.py DATA STORE LOG`.
 
-Every epoch adds a line `codes-depth-seed epoch` to LOG. The trial that comes first is slow, so that a test can strike
-while it runs and others have ended.
+Every epoch adds a line `codes-depth-seed epoch` to LOG. The trial that comes first writes its name to LOG.first and
+stays in its third epoch until LOG.go exists, so that a test can strike while it runs and others have ended.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ def stand_in(
 
     ray_train.CHECKPOINT_EVERY_S = 0.0
     name = f"{config.codes}-{config.decoder_depth}-{config.seed}"
-    slow = Path(f"{log}.slow")
-    if not slow.exists():
-        slow.write_text(name)
-    pause_s = 2.0 if slow.read_text() == name else 0.1
+    first = Path(f"{log}.first")
+    if not first.exists():
+        first.write_text(name)
     done = json.loads((resume_from / "trial.json").read_text())["epoch"] if resume_from else 0
     for epoch in range(done + 1, config.epochs + 1):
-        time.sleep(pause_s)
+        while epoch == 3 and first.read_text() == name and not Path(f"{log}.go").exists():
+            time.sleep(0.1)
         with open(log, "a") as file:
             file.write(f"{name} {epoch}\n")
         value = 5.0 + config.codes / 1000 + 1.0 / epoch

@@ -108,11 +108,11 @@ def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Pat
     sweep = Sweep(tmp_path / "data", tmp_path / "store", tmp_path / "epochs", head)
 
     driver = sweep.start()
-    slow = Path(f"{sweep.log}.slow")
+    first = Path(f"{sweep.log}.first")
 
     def ripe() -> bool:
-        """A trial has ended and the slow one is in the middle."""
-        return bool(sweep.finished()) and sweep.epochs()[slow.read_text(), 2] > 0
+        """A trial has ended and the first one is in the middle."""
+        return bool(sweep.finished()) and sweep.epochs()[first.read_text(), 2] > 0
 
     _wait(ripe, 400, driver)
     driver.send_signal(signal.SIGKILL)
@@ -120,8 +120,8 @@ def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Pat
     before, trained_before = sweep.trials(), sweep.epochs()
     assert sum(trial.status == "finished" for trial in before.values()) < len(before), "nothing was under way"
 
-    driver = sweep.start()
-    assert driver.wait(400) == 0
+    Path(f"{sweep.log}.go").touch()
+    assert sweep.start().wait(400) == 0
     after, trained = sweep.trials(), sweep.epochs()
     assert before.keys() <= after.keys(), "a started trial was lost"
     assert len(after) == TRIALS
@@ -135,7 +135,7 @@ def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Pat
             assert again == 0, "a finished trial was trained twice"
         # The epoch under way when the driver died, and one that its worker may have ended after it.
         assert 0 <= again <= 2
-    assert trained[slow.read_text(), 1] == 1, "the interrupted trial began anew instead of resuming"
+    assert trained[first.read_text(), 1] == 1, "the interrupted trial began anew instead of resuming"
     assert sum(trained.values()) > sum(trained_before.values())
 
     # Once more: everything is there already.
