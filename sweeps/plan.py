@@ -158,7 +158,7 @@ def parse_fixed(texts: Sequence[str]) -> tuple[tuple[str, Any], ...]:
         name, equals, value = text.partition("=")
         if not equals or name not in defaults:
             raise SweepError(f"--set {text}: give FIELD=VALUE with one of {', '.join(sorted(defaults))}.")
-        kind = type(defaults[name])
+        kind: Any = type(defaults[name])
         try:
             fixed[name] = {"true": True, "false": False}[value] if kind is bool else kind(value)
         except (KeyError, ValueError):
