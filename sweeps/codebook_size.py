@@ -37,7 +37,7 @@ Examples:
     "--depth", default="1:4", show_default=True, help="Depths of the predictor's decoder, likewise."
 )
 @click.option("--trials", default=4, show_default=True, help="Configurations tried for each setting.")
-@click.option("--epochs", default=10, show_default=True, help="Epochs of the predictor in a trial.")
+@click.option("--epochs", default=6, show_default=True, help="Epochs of the predictor in a trial.")
 @click.option("--seeds", default=1, show_default=True, help="Trainings of each of the two finalists in all.")
 @click.option("--seed", default=0, show_default=True, help="First seed, of the search and of the trainings.")
 @click.option("--name", default="", help="Name of the sweep.  [default: made from its settings]")

@@ -37,10 +37,10 @@ class TrialConfig:
     joint_weight: float = 2.0
     true_codes: float = 0.25
     batch: int = 64
-    learning_rate: float = 1e-3
-    codebook_epochs: int = 6
-    indexer_epochs: int = 6
-    epochs: int = 10  # of the predictor: the budget, which a longer run continues
+    learning_rate: float = 2e-3
+    codebook_epochs: int = 4
+    indexer_epochs: int = 4
+    epochs: int = 6  # of the predictor: the budget, which a longer run continues
     seed: int = 0
 
     def to_json(self) -> dict[str, Any]:

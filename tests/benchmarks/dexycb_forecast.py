@@ -39,7 +39,7 @@ CONTACT_RIVALS = {
     "vertex_frequency_oracle": "vertex frequency, best test threshold",
     "text_frequency_oracle": "vertex frequency by text, best test threshold",
 }
-BUDGET = {"stride": 8, "codebook_epochs": 4, "indexer_epochs": 3, "epochs": 6}
+BUDGET = {"stride": 8, "learning_rate": 1e-3, "codebook_epochs": 4, "indexer_epochs": 3, "epochs": 6}
 
 
 def save_evaluation(path: Path, evaluation: Evaluation) -> None:
