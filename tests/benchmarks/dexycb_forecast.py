@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from trainables.clips import read_clips
+from trainables.dexycb import PHASES
 from trainables.evaluate import Evaluation, average_seeds, best_contact_threshold, evaluate, join_folds
 from trainables.splits import fold_settings, setting_group
 from trainables.trial import part_windows, train_trial
@@ -39,6 +40,7 @@ CONTACT_RIVALS = {
     "vertex_frequency_oracle": "vertex frequency, best test threshold",
     "text_frequency_oracle": "vertex frequency by text, best test threshold",
 }
+TITLES = {name.split()[0]: name for name in PHASES}  # an evaluation's phases are first words
 BUDGET = {"stride": 8, "learning_rate": 1e-3, "codebook_epochs": 4, "indexer_epochs": 3, "epochs": 6}
 
 
