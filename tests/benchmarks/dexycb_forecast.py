@@ -153,7 +153,12 @@ def report(out: Path, seeds: int) -> str:
             rival_phases = {name: rival.by_phase() for name, rival in rivals.items()}
             for phase, part in phases.items():
                 lines.append(
-                    _row(phase, part, {n: r[phase] for n, r in rival_phases.items()}, oracle_phases[phase])
+                    _row(
+                        TITLES[phase],
+                        part,
+                        {n: r[phase] for n, r in rival_phases.items()},
+                        oracle_phases[phase],
+                    )
                 )
             f1 = model.interval("contact_f1")
             lines.append(f"\nContact F1 {f1.estimate:.3f} [{f1.low:.3f}, {f1.high:.3f}]")
