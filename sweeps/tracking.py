@@ -41,7 +41,7 @@ class Tracking:
 
     def setting(self, setting: str) -> None:
         """Open or find the parent run of one setting."""
-        self._queue.put(lambda: self._open(setting, f"{self._plan.name} {setting}", {}, None))
+        self._queue.put(lambda: self._open(setting, f"{setting} {self._plan.name}", {}, None))
 
     def started(self, trial: TrialRecord, config: dict[str, Any]) -> None:
         """Open or find a trial's run and write down its configuration."""
