@@ -12,7 +12,7 @@ SWEEP ?= sweeps/codebook_size.py --data $(LATENTACT_HOME)/data/world --split obj
 	--codes 128:1024 --depth 1:4 --trials 4 --epochs 6
 
 PY := $(VENV)/bin/python
-TORCH := torch==2.13.0
+TORCH := torch==2.13.0 torchvision==0.28.0
 LOG := $(VENV)/make.log
 # Named after the content of the two files that decide what is installed.
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
@@ -46,7 +46,8 @@ $(PY):
 			'install Python 3.11, or name one with PYTHON=/path/to/python3.11' >&2; exit 1; fi; \
 	$$found -m venv $(VENV)
 
-# torch first and by itself: its wheels differ from machine to machine (CPU, CUDA), so that it has no hash.
+# torch and torchvision first and by themselves: their wheels differ from machine to machine (CPU, CUDA), so that
+# they have no hash.
 $(STAMP): $(PY)
 	@$(PY) -c '$(IS_311)' || { echo "$(VENV) is not a Python 3.11: make clean, then again" >&2; exit 1; }
 	@grep -o '^[A-Za-z0-9._-]*==[^\]*' requirements.lock > $(VENV)/constraints.txt
@@ -92,11 +93,11 @@ test: lint
 wheel: install
 	$(PY) -m build --wheel --no-isolation
 
-# All extras, for the platforms of [tool.uv] in pyproject.toml. torch is left out (see above); what it
-# needs itself is pinned. No package here is for one platform alone, so that the markers say nothing.
+# All extras, for the platforms of [tool.uv] in pyproject.toml. torch and torchvision are left out (see above); what
+# they need themselves is pinned. No package here is for one platform alone, so that the markers say nothing.
 lock: $(PY)
 	$(PY) -m pip install --quiet uv==0.13.9
-	@echo "torch ; python_version < '3'" > $(VENV)/without-torch.txt
+	@printf "%s ; python_version < '3'\n" torch torchvision > $(VENV)/without-torch.txt
 	@printf '%s\n' filelock fsspec jinja2 networkx sympy typing-extensions > $(VENV)/torch-needs.txt
 	$(PY) -m uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-header --no-annotate --override $(VENV)/without-torch.txt \

@@ -9,18 +9,17 @@ from typing import Any
 import torch
 
 from trainables.clip_errors import METRIC_VERSION, ClipErrors
-from trainables.clip_folder import open_folder
 from trainables.clips import read_clips
-from trainables.evaluate import Evaluation, evaluate
+from trainables.evaluate import evaluate
+from trainables.evaluation import Evaluation
 from trainables.intervals import paired_mean_interval
-from trainables.latentact import LatentAct, load_model
+from trainables.latentact import LatentAct
+from trainables.model_folder import fetch_model, load_model
 from trainables.splits import setting_group
 from trainables.trial import part_windows
 from trainables.trial_config import TrialConfig
 from trainables.trivial import evaluate_trivial
 from trainables.windows import Windows
-
-MODEL_FILES = ("model.safetensors", "config.json")
 
 
 def validation_intervals(
@@ -75,18 +74,14 @@ def load_checkpoint(url: str, device: str) -> LatentAct:
         return load_model(name, device=device)
 
 
-def fetch_model(url: str, folder: Path) -> None:
-    """Copy the files of a model, without what only a resumed training needs, into `folder`."""
-    source = open_folder(url)
-    for file in MODEL_FILES:
-        data = source.read(file)
-        if data is None:
-            raise FileNotFoundError(f"{url}/{file} is gone; train the trial again under another sweep name.")
-        (folder / file).write_bytes(data)
-
-
 def _score(model: LatentAct, windows: Windows, group: str) -> Evaluation:
-    return evaluate(model.forecast, windows, group, contact_threshold=float(model.contact_threshold))
+    return evaluate(
+        model.forecast,
+        windows,
+        group,
+        contact_threshold=float(model.contact_threshold),
+        finger_V=model.hand.finger_V,
+    )
 
 
 def _gate_clips(errors: ClipErrors) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sweeps.ledger import TrialRecord
 from sweeps.plan import SweepPlan
+from trainables.hand import FINGERS
 
 _CARD = """\
 # {name}
@@ -26,7 +27,7 @@ selected this model; test ({test[groups]} groups, {test[clips]} clips) was read 
 | metric | val | test |
 | --- | --- | --- |
 {rows}
-
+{fingers}
 On test, the {trivial[predictor]} of the training clips has {rival} cm; this model minus that: {difference} cm.
 
 ## Use
@@ -40,7 +41,19 @@ A research model: no figure here speaks for safety near people or machines.
 def write_card(name: str, plan: SweepPlan, setting: str, best: TrialRecord, metrics: dict[str, Any]) -> str:
     """Markdown for `card.md`; a pure function of the trial and its figures, so that a bundle keeps its digest."""
     val, test = metrics["val"], metrics["test"]
-    rows = [f"| {m} | {show(val['metrics'][m])} | {show(test['metrics'][m])} |" for m in test["metrics"]]
+    by_finger = {f"contact_f1_{finger}": finger for finger in FINGERS}
+    rows = [
+        f"| {m} | {show(val['metrics'][m])} | {show(test['metrics'][m])} |"
+        for m in test["metrics"]
+        if m not in by_finger
+    ]
+    fingers = [
+        f"| {finger} | {show(val['metrics'][m])} | {show(test['metrics'][m])} |"
+        for m, finger in by_finger.items()
+        if m in test["metrics"]
+    ]
+    if fingers:  # evaluations made before contact was counted by finger have none
+        fingers = ["", "| contact F1 by finger | val | test |", "| --- | --- | --- |", *fingers, ""]
     if metrics["hand"] == "mano":
         hand = "Made with MANO, which is licensed and not part of this bundle: loading reads it from `MANO_PATH`."
     else:
@@ -59,6 +72,7 @@ def write_card(name: str, plan: SweepPlan, setting: str, best: TrialRecord, metr
         look_ahead=" (the window's first contact: a declared look ahead)" if plan.protocol == "goal" else "",
         hand=hand,
         rows="\n".join(rows),
+        fingers="\n".join(fingers),
         rival=show(metrics["trivial"]["test"]),
         difference=show(metrics["trivial"]["difference"], sign="+"),
     )

@@ -18,13 +18,14 @@ sys.path[0] = str(ROOT)
 
 import click
 
-from sweeps.command import fail_clearly, plan_sweep
+from sweeps.command import DEFAULT_CODES, DEFAULT_DEPTH, fail_clearly, plan_sweep
 
 EXAMPLES = """
 \b
 Examples:
   python sweeps/codebook_size.py --data data/world --split objects,actions
   python sweeps/codebook_size.py --data s3://bucket/dexycb --split subjects --codes 128,512 --depth 2 --seeds 3
+  python sweeps/codebook_size.py --data s3://bucket/mine --start-from latentact-world-objects@champion --epochs 2
   python sweeps/codebook_size.py --data s3://bucket/clips --set width=512 --set quantizers=6 --set batch=512
 """
 
@@ -32,10 +33,8 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.option("--data", help="Clips: a folder or s3:// address.  [default: $LATENTACT_DATA]")
 @click.option("--split", default="objects", show_default=True, help="Settings, with commas between; `all`.")
-@click.option("--codes", default="128:1024", show_default=True, help="Codebook sizes: LOW:HIGH, or a list.")
-@click.option(
-    "--depth", default="1:4", show_default=True, help="Depths of the predictor's decoder, likewise."
-)
+@click.option("--codes", show_default=DEFAULT_CODES, help="Codebook sizes: LOW:HIGH, or a list.")
+@click.option("--depth", show_default=DEFAULT_DEPTH, help="Depths of the predictor's decoder, likewise.")
 @click.option("--trials", default=4, show_default=True, help="Configurations tried for each setting.")
 @click.option("--epochs", default=6, show_default=True, help="Epochs of the predictor in a trial.")
 @click.option("--seeds", default=1, show_default=True, help="Trainings of each of the two finalists in all.")
@@ -44,6 +43,7 @@ Examples:
 @click.option("--workers", default=1, show_default=True, help="Ray Train workers of each trial.")
 @click.option("--protocol", type=click.Choice(["first", "goal"]), default="first", show_default=True)
 @click.option("--set", "fixed", multiple=True, metavar="FIELD=VALUE", help="Another default for all trials.")
+@click.option("--start-from", metavar="NAME@VERSION", help="Fine-tune this model of the zoo, as it is built.")
 @click.option("--retry", type=click.Choice(["failed"]), help="Try these trials again.")
 @click.option("--publish/--no-publish", default=True, help="Offer each setting's best model to the zoo.")
 @fail_clearly

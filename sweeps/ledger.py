@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,16 +29,18 @@ _READERS = 16
 
 @dataclass
 class TrialRecord:
-    """One trial of a sweep, as its events tell it.
+    """One trial of a sweep or of a comparison, as its events tell it.
 
-    `params` holds codes, depth and seed; `phase` is "search" or "repeat"; `metrics` the last figures,
-    `curve` the validation MPJPE (cm) after each predictor epoch, `checkpoint` the folder's URL.
+    `params` holds what the plan's `config` needs besides the setting (codes, depth and seed in a sweep); `phase` is
+    "search", "repeat" or "comparison"; `metrics` the last figures, `curve` the validation MPJPE (cm) after each
+    predictor epoch, `checkpoint` the folder's URL, `stage_seconds` what the epochs of each stage took that this trial
+    trained itself.
     """
 
     identity: str
     setting: str
     phase: str
-    params: dict[str, int]
+    params: dict[str, Any]
     attempts: int = 0
     status: Status = "unfinished"
     epochs: int = 0
@@ -45,12 +48,17 @@ class TrialRecord:
     curve: list[tuple[int, float]] = field(default_factory=list)
     checkpoint: str = ""
     seconds: float = 0.0
+    stage_seconds: dict[str, float] = field(default_factory=dict)
     reason: str = ""
     sweep: str = ""
 
     @property
     def mpjpe_cm(self) -> float:
         return self.metrics.get("mpjpe_cm", float("nan"))
+
+    def has_ended(self, *, retry_failed: bool) -> bool:
+        """Whether nothing is left to train; a failed trial is tried again where that is asked for."""
+        return self.status in ("finished", "stopped") or (self.status == "failed" and not retry_failed)
 
 
 class Ledger:
@@ -76,7 +84,7 @@ class Ledger:
                 "Give this one another --name, or repeat the command it was planned with."
             ) from None
 
-    def started(self, identity: str, setting: str, phase: str, params: dict[str, int], attempt: int) -> None:
+    def started(self, identity: str, setting: str, phase: str, params: dict[str, Any], attempt: int) -> None:
         """From now on this trial belongs to the sweep; written before its training can begin."""
         self._add(
             f"{self._home}/events",
@@ -103,18 +111,21 @@ class Ledger:
             curve=trial.curve,
             checkpoint=trial.checkpoint,
             seconds=round(trial.seconds, 3),
+            stage_seconds=trial.stage_seconds,
             reason=trial.reason,
         )
 
     def published(self, setting: str, report: dict[str, Any]) -> None:
-        """The setting's best trial was assessed and offered to the zoo; `report` says with what result."""
+        """The setting's trials were assessed, and a sweep's best offered to the zoo; `report` says with what result."""
         self._add(f"{self._home}/events", event="published", setting=setting, report=report)
 
-    def read(self, epochs: int) -> tuple[dict[str, dict[str, TrialRecord]], dict[str, dict[str, Any]]]:
+    def read(
+        self, budget: Callable[[str, dict[str, Any]], int]
+    ) -> tuple[dict[str, dict[str, TrialRecord]], dict[str, dict[str, Any]]]:
         """Fold the events: trials by setting and identity in order of their start, and reports by setting.
 
-        A trial counts as finished when any sweep trained it for `epochs` or longer; a stop or a failure
-        counts for the sweep that made it alone, and a failure only until the trial is started again.
+        A trial counts as finished when any sweep trained it for `budget(setting, params)` epochs or longer; a stop or
+        a failure counts for the sweep that made it alone, and a failure only until the trial is started again.
         """
         settings: dict[str, dict[str, TrialRecord]] = {}
         reports: dict[str, dict[str, Any]] = {}
@@ -130,7 +141,7 @@ class Ledger:
             trial.attempts = max(trial.attempts, event["attempt"])
         every = [trial for trials in settings.values() for trial in trials.values()]
         with ThreadPoolExecutor(_READERS) as pool:
-            list(pool.map(lambda trial: self.settle(trial, epochs), every))
+            list(pool.map(lambda trial: self.settle(trial, budget(trial.setting, trial.params)), every))
         return settings, reports
 
     def settle(self, trial: TrialRecord, epochs: int) -> None:
@@ -147,6 +158,7 @@ class Ledger:
             trial.curve = [(int(epoch), float(value)) for epoch, value in ending["curve"]]
             trial.checkpoint = ending["checkpoint"]
             trial.seconds = ending["seconds"]
+            trial.stage_seconds = ending.get("stage_seconds", {})
             trial.reason = ending["reason"]
             trial.sweep = ending["sweep"]
 

@@ -68,21 +68,19 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweepPlan:
-    """Everything that decides a sweep's figures; two sweeps of one name must agree in all of it.
+class Plan:
+    """What every kind of plan has; two of one name must agree in all of their record.
 
-    `trials` is the number of suggestions a setting, `epochs` the budget of the predictor in each,
-    `seeds` how often the finalists are trained in all, `fixed` what every trial has instead of its
-    default (fields of TrialConfig), and `environment` names what a trial's identity depends on besides its configuration (code, library versions).
+    `epochs` is the budget of the predictor in a trial, `seeds` how often a configuration is trained, `fixed` what
+    every trial has instead of its default (fields of TrialConfig), and `environment` names what a trial's identity
+    depends on besides its configuration (code, library versions).
     """
 
+    kind: str  # of plan: names begin with it
     data: str
     data_name: str
     data_digest: str
     settings: tuple[str, ...]
-    codes: Axis
-    depth: Axis
-    trials: int
     epochs: int
     seeds: int
     seed: int
@@ -90,26 +88,26 @@ class SweepPlan:
     protocol: str
     fixed: tuple[tuple[str, Any], ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    start_url: str = ""  # of the model that training begins with; its digest is among `fixed`
     name: str = ""
 
     def __post_init__(self) -> None:
-        for option, value in (
-            ("--trials", self.trials),
-            ("--epochs", self.epochs),
-            ("--seeds", self.seeds),
-            ("--workers", self.workers),
-        ):
+        for option, value in self.counts().items():
             if value < 1:
                 raise SweepError(f"{option} {value}: at least 1 is needed.")
         if not self.settings:
             raise SweepError("--split names no setting; give one or more, such as objects,actions.")
         if not self.name:
             digest = hashlib.sha256(json.dumps(self.record(), sort_keys=True).encode()).hexdigest()
-            object.__setattr__(self, "name", f"codebook-size-{self.data_name}-{digest[:8]}")
+            object.__setattr__(self, "name", f"{self.kind}-{self.data_name}-{digest[:8]}")
         if not _NAME.fullmatch(self.name):
             raise SweepError(
                 f"--name {self.name!r}: use lower-case letters, digits, '.', '_' and '-', at most 80 of them."
             )
+
+    def counts(self) -> dict[str, int]:
+        """Options that must be above zero."""
+        return {"--epochs": self.epochs, "--seeds": self.seeds, "--workers": self.workers}
 
     def record(self) -> dict[str, Any]:
         """The plan as the ledger keeps and compares it (JSON); where the data lies is no part of it."""
@@ -117,9 +115,6 @@ class SweepPlan:
             "data": self.data_name,
             "data_digest": self.data_digest,
             "split": ",".join(self.settings),
-            "codes": str(self.codes),
-            "depth": str(self.depth),
-            "trials": self.trials,
             "epochs": self.epochs,
             "seeds": self.seeds,
             "seed": self.seed,
@@ -129,30 +124,59 @@ class SweepPlan:
             **dict(self.environment),
         }
 
+    def config(self, setting: str, **params: Any) -> TrialConfig:
+        """The trial that stands for one point of the plan; `params` are those of its TrialRecord."""
+        raise NotImplementedError
+
+    def budget(self, setting: str, params: dict[str, Any]) -> int:
+        """Epochs of the predictor after which that trial is finished."""
+        return self.config(setting, **params).epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepPlan(Plan):
+    """A search: `trials` is the number of suggestions a setting, `seeds` how often its finalists are trained in all."""
+
+    kind: str = "codebook-size"
+    codes: Axis
+    depth: Axis
+    trials: int
+
+    def counts(self) -> dict[str, int]:
+        return {"--trials": self.trials, **super().counts()}
+
+    def record(self) -> dict[str, Any]:
+        searched = {"codes": str(self.codes), "depth": str(self.depth), "trials": self.trials}
+        return super().record() | searched
+
     def trials_of(self) -> int:
         """How many suggestions a setting can give at most: the space may hold fewer than asked for."""
         return min(self.trials, len(self.codes.values) * len(self.depth.values))
 
-    def config(self, setting: str, codes: int, depth: int, seed: int | None = None) -> TrialConfig:
-        """The trial that stands for one point of the space."""
+    def config(self, setting: str, **params: Any) -> TrialConfig:
+        """`params`: codes, depth and, where it is not the plan's, seed."""
         return TrialConfig(
             setting=setting,
             protocol=self.protocol,
-            codes=codes,
-            decoder_depth=depth,
+            codes=params["codes"],
+            decoder_depth=params["depth"],
             epochs=self.epochs,
-            seed=self.seed if seed is None else seed,
+            seed=params.get("seed", self.seed),
             **dict(self.fixed),
         )
 
 
-# Fields of a trial that options of their own decide.
-_DECIDED = ("setting", "protocol", "codes", "decoder_depth", "epochs", "seed")
+# Fields of a trial that options of their own decide, and those that no forecast may have (`without`: the oracle).
+_DECIDED = ("setting", "protocol", "epochs", "seed", "without", "start_from")
+SEARCHED = ("codes", "decoder_depth")
 
 
-def parse_fixed(texts: Sequence[str]) -> tuple[tuple[str, Any], ...]:
-    """Read `--set FIELD=VALUE`, each a field of TrialConfig; raises SweepError that lists the fields."""
-    defaults = {f.name: f.default for f in fields(TrialConfig) if f.name not in _DECIDED}
+def parse_fixed(texts: Sequence[str], decided: Sequence[str] = SEARCHED) -> tuple[tuple[str, Any], ...]:
+    """Read `--set FIELD=VALUE`, each a field of TrialConfig and none that the script itself has `decided`.
+
+    Raises SweepError that lists the fields.
+    """
+    defaults = {f.name: f.default for f in fields(TrialConfig) if f.name not in (*_DECIDED, *decided)}
     fixed = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from sweeps.ledger import TrialRecord
 
 _EVERY_S = 15.0
 
 
-def describe(params: dict[str, int]) -> str:
+def describe(params: dict[str, Any]) -> str:
     """`codes=256 depth=2 seed=1`."""
     return " ".join(f"{name}={value}" for name, value in params.items())
 
 
 @dataclass
 class _Running:
-    params: dict[str, int]
+    params: dict[str, Any]
     begun: float
     stage: str = "starting"
 
 
 class Progress:
-    """Counts the trials of a whole sweep and prints what changed, how far it is and what is left."""
+    """Counts the trials of a whole sweep and prints what changed, how far it is and what is left.
 
-    def __init__(self, total: int, done: int, slots: int) -> None:
+    `show_best` is for trials of which the best is looked for, and which can be compared by their figure at all.
+    """
+
+    def __init__(self, total: int, done: int, slots: int, *, show_best: bool = True) -> None:
+        self._show_best = show_best
         self._total = total
         self._done = done
         self._slots = slots
@@ -42,7 +47,7 @@ class Progress:
         for trial in done:
             self._compare(trial)
 
-    def started(self, identity: str, params: dict[str, int]) -> None:
+    def started(self, identity: str, params: dict[str, Any]) -> None:
         self._running[identity] = _Running(params, time.monotonic())
         self._print(f"started {describe(params)}")
 
@@ -78,7 +83,7 @@ class Progress:
         if not stages and not change:
             change = "waiting for a place on the cluster"
         parts.append(f"{len(stages)} running" + (f" ({'; '.join(stages)})" if stages and not change else ""))
-        if self._best is not None:
+        if self._best is not None and self._show_best:
             parts.append(f"best {self._best.mpjpe_cm:.2f} cm ({describe(self._best.params)})")
         if self._durations_s:
             mean_s = sum(self._durations_s) / len(self._durations_s)

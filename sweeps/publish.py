@@ -15,12 +15,14 @@ from sweeps.capacity import Capacity
 from sweeps.card import show, write_card
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.plan import SweepPlan
+from sweeps.readings import keep, kept
 from sweeps.selection import rank
 from sweeps.tracking import Tracking
+from trainables.model_folder import fetch_model
 from trainables.ray_train import CPUS_PER_WORKER
-from zoo.errors import Conflict, GateRefused, ObjectMissing
+from zoo.errors import GateRefused
 from zoo.names import Name
-from zoo.store import Store, read_json, to_json
+from zoo.store import Store
 
 # Beyond these places a leaderboard shows figures without intervals.
 _WITH_INTERVAL = 8
@@ -28,7 +30,8 @@ _WITH_INTERVAL = 8
 
 def model_name(plan: SweepPlan, setting: str) -> str:
     """The name that a setting's best model is published under; a fold has its setting's."""
-    return str(Name(data=plan.data_name, setting=setting.partition(":")[0]))
+    interpolate = dict(plan.fixed).get("mode") == "interpolate"
+    return str(Name(data=plan.data_name, setting=setting.partition(":")[0], interpolate=interpolate))
 
 
 def publish_best(
@@ -80,15 +83,9 @@ def _examine_once(
 ) -> dict[str, Any]:
     """Gate and test figures of one candidate: read from the store where they have been made before."""
     key = f"evaluations/{best.identity}-{best.epochs}-{plan.protocol}.json"
-    try:
-        return read_json(store, key)
-    except ObjectMissing:
-        metrics = ray.get(task.remote(plan.data, config, best.checkpoint, device))
-    try:
-        store.put_if(key, to_json(metrics), None)
-    except Conflict:  # another sweep was first; its reading stands
-        return read_json(store, key)
-    return metrics
+    if (metrics := kept(store, key)) is not None:
+        return metrics
+    return keep(store, key, ray.get(task.remote(plan.data, config, best.checkpoint, device)))
 
 
 def _offer(
@@ -104,7 +101,7 @@ def _offer(
     name = model_name(plan, setting)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        assess.fetch_model(best.checkpoint, folder)
+        fetch_model(best.checkpoint, folder)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True))
         (folder / "card.md").write_text(write_card(name, plan, setting, best, metrics))
         tags = {"identity": best.identity, "sweep": plan.name, "hand": metrics["hand"]}

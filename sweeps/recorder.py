@@ -11,7 +11,7 @@ from ray.tune.experiment import Trial
 
 from sweeps.drive import suggestion
 from sweeps.ledger import Ledger, TrialRecord, numbers
-from sweeps.plan import SweepPlan
+from sweeps.plan import Plan
 from sweeps.progress import Progress
 from sweeps.tracking import Tracking
 
@@ -21,7 +21,7 @@ class Recorder(Callback):
 
     def __init__(
         self,
-        plan: SweepPlan,
+        plan: Plan,
         ledger: Ledger,
         progress: Progress,
         tracking: Tracking,
@@ -37,14 +37,14 @@ class Recorder(Callback):
         # Tune pickles its parts for a resume of its own, and connections cannot be pickled.
         return {}
 
-    def begin(self, setting: str, phase: str, params: dict[str, int], identity: str) -> TrialRecord:
+    def begin(self, setting: str, phase: str, params: dict[str, Any], identity: str) -> TrialRecord:
         """Put a trial in the ledger before it can start training; settled at once where it ended elsewhere."""
         trial = self._trials.setdefault(identity, TrialRecord(identity, setting, phase, params))
         trial.attempts += 1
         trial.status, trial.reason = "unfinished", ""
         self._ledger.started(identity, setting, phase, params, trial.attempts)
         if trial.attempts == 1:
-            self._ledger.settle(trial, self._plan.epochs)
+            self._ledger.settle(trial, self._plan.budget(setting, params))
         if trial.status == "finished":
             # Another sweep trained it: show it here as if it had run.
             self._tracking.started(trial, self._plan.config(setting, **params).to_json())
@@ -68,6 +68,8 @@ class Recorder(Callback):
         if "figures" not in result:
             return
         record.seconds = result["trial_seconds"]
+        # Rounded here, so that a table says the same now and when it is made from the ledger.
+        record.stage_seconds = {k: round(v, 3) for k, v in result.get("stage_seconds", {}).items()}
         if "checkpoint_path" in result:
             # Ray leaves the s3:// out of it.
             folder = result["checkpoint_path"].rstrip("/").rsplit("/", 1)[1]
@@ -87,7 +89,8 @@ class Recorder(Callback):
             record.status = "failed"
             record.reason = "ended without a validation MPJPE that is a number"
         else:
-            record.status = "finished" if record.epochs >= self._plan.epochs else "stopped"
+            budget = self._plan.budget(record.setting, record.params)
+            record.status = "finished" if record.epochs >= budget else "stopped"
         self._end(record)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:

@@ -34,11 +34,13 @@ def run_trials(
     recorder: Recorder,
     data: str,
     store_url: str,
+    start_from: str | None,
     train: Callable[..., Any] | None,
 ) -> None:
     """Train what `searcher` suggests, or, without one, the given `trials`; returns when all have ended.
 
-    A suggestion is {"identity": ..., "config": TrialConfig.to_json()}. `stop_early` lets ASHA stop trials whose
+    A suggestion is {"identity": ..., "config": TrialConfig.to_json()}; `start_from` is the url of the model's folder that
+    every training begins with. `stop_early` lets ASHA stop trials whose
     validation MPJPE is worse than that of two thirds of the trials which came as far.
     """
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -53,6 +55,7 @@ def run_trials(
         data=data,
         storage=f"{store_url}/trials",
         codebooks=f"{store_url}/codebooks",
+        start_from=start_from,
         workers=capacity.workers,
         use_gpu=capacity.use_gpu,
         train=train,

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sweeps.ledger import TrialRecord
-from sweeps.plan import SweepPlan
+from sweeps.plan import Plan
 
 _STATES = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 _CLOSE_S = 20.0
@@ -26,7 +26,7 @@ _CLOSE_S = 20.0
 class Tracking:
     """Records one sweep in the MLflow server at `uri` (None: nowhere), under `latentact-<data>`."""
 
-    def __init__(self, uri: str | None, plan: SweepPlan, tags: dict[str, str]) -> None:
+    def __init__(self, uri: str | None, plan: Plan, tags: dict[str, str]) -> None:
         self.uri = uri
         self._plan = plan
         self._tags = tags
@@ -83,6 +83,15 @@ class Tracking:
             for key, value in tags.items():
                 self._client.set_tag(run, key, value)
             self._client.set_terminated(run, status="FINISHED")
+
+        self._queue.put(work)
+
+    def artefacts(self, setting: str, files: dict[str, str]) -> None:
+        """Texts to lie beside a setting's parent run, by path."""
+
+        def work() -> None:
+            for path, text in files.items():
+                self._client.log_text(self._runs[setting], text, path)
 
         self._queue.put(work)
 

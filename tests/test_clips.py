@@ -277,14 +277,14 @@ def test_bad_data_sets_say_what_is_wrong(data: Path, tmp_path: Path) -> None:
         with pytest.raises(ClipsError, match=says):
             read_clips(str(copy))
 
-    refused(manifest | {"schema": 99}, "field schema: is 99, this version reads 1")
+    refused(manifest | {"schema": 99}, "field schema: is 99, this version reads 1 and 2")
     refused({key: manifest[key] for key in manifest if key != "shards"} | {"schema": 1}, "lacks shards")
     table = pq.read_table(data / "shard-00000.parquet").drop(["betas"])
     pq.write_table(table, copy / "shard-00000.parquet")
     found = hashlib.sha256((copy / "shard-00000.parquet").read_bytes()).hexdigest()
     refused(
         manifest | {"shards": [manifest["shards"][0] | {"sha256": found}]},
-        "columns are not those of schema 1",
+        "columns are not those of schema 2",
     )
     (copy / "shard-00000.parquet").write_bytes(shard[:-9] + b"x" + shard[-8:])
     refused(manifest, "shard-00000.parquet: damaged .*delete the data set, then prepare or copy")

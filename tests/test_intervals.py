@@ -112,6 +112,23 @@ def test_pooled_f1_and_its_pair() -> None:
         intervals.paired_f1_interval(a, b + 1, group_C)
 
 
+def test_sums_of_rows_and_the_parts_of_f1() -> None:
+    rng = np.random.default_rng(9)
+    clip_W = rng.permutation(np.repeat([7, 3, 11], [4, 1, 5]))
+    rows = rng.integers(0, 9, size=(10, 6, 3)).astype(np.int16)
+    sums = intervals.clip_sums(rows, clip_W)
+    for c, clip in enumerate((3, 7, 11)):
+        np.testing.assert_array_equal(sums[c], rows[clip_W == clip].sum(0))
+    counts, group_C = rng.integers(1, 30, size=(40, 3)), np.arange(40) % 8
+    tp, fp, fn = counts.sum(0)
+    precision, recall = (
+        intervals.precision_interval(counts, group_C),
+        intervals.recall_interval(counts, group_C),
+    )
+    assert (precision.estimate, recall.estimate) == pytest.approx((tp / (tp + fp), tp / (tp + fn)))
+    assert precision.low < precision.estimate < precision.high and recall.low < recall.estimate < recall.high
+
+
 def test_a_large_evaluation_is_quick() -> None:
     rng = np.random.default_rng(8)
     clip_W = rng.integers(0, 1000, size=25_000)

@@ -32,9 +32,9 @@ def end(ledger: Ledger, trial: TrialRecord, status: str, epochs: int = 10, mpjpe
 def test_a_started_trial_is_unfinished_until_it_ends(store: Store) -> None:
     ledger = Ledger(store, "one")
     trial = start(ledger)
-    assert ledger.read(10)[0]["objects"]["a"].status == "unfinished"
+    assert ledger.read(lambda setting, params: 10)[0]["objects"]["a"].status == "unfinished"
     end(ledger, trial, "finished")
-    record = ledger.read(10)[0]["objects"]["a"]
+    record = ledger.read(lambda setting, params: 10)[0]["objects"]["a"]
     assert (record.status, record.mpjpe_cm, record.params, record.curve) == (
         "finished",
         5.0,
@@ -49,7 +49,7 @@ def test_a_finished_trial_serves_every_sweep_and_a_stopped_one_its_own(store: St
     end(first, start(first, "stopped"), "stopped", epochs=3)
     start(second, "done")
     start(second, "stopped")
-    trials = second.read(10)[0]["objects"]
+    trials = second.read(lambda setting, params: 10)[0]["objects"]
     assert {name: trial.status for name, trial in trials.items()} == {
         "done": "finished",
         "stopped": "unfinished",
@@ -60,8 +60,8 @@ def test_a_finished_trial_serves_every_sweep_and_a_stopped_one_its_own(store: St
 def test_a_longer_budget_continues_a_finished_trial(store: Store) -> None:
     ledger = Ledger(store, "one")
     end(ledger, start(ledger), "finished", epochs=10)
-    assert ledger.read(20)[0]["objects"]["a"].status == "unfinished"
-    assert ledger.read(5)[0]["objects"]["a"].status == "finished"
+    assert ledger.read(lambda setting, params: 20)[0]["objects"]["a"].status == "unfinished"
+    assert ledger.read(lambda setting, params: 5)[0]["objects"]["a"].status == "finished"
 
 
 def test_a_failure_counts_until_the_trial_is_started_again(store: Store) -> None:
@@ -69,10 +69,10 @@ def test_a_failure_counts_until_the_trial_is_started_again(store: Store) -> None
     trial = start(ledger)
     trial.reason = "out of memory"
     end(ledger, trial, "failed")
-    record = ledger.read(10)[0]["objects"]["a"]
+    record = ledger.read(lambda setting, params: 10)[0]["objects"]["a"]
     assert (record.status, record.reason) == ("failed", "out of memory")
     start(ledger, attempt=2)
-    assert ledger.read(10)[0]["objects"]["a"].status == "unfinished"
+    assert ledger.read(lambda setting, params: 10)[0]["objects"]["a"].status == "unfinished"
 
 
 def test_events_are_added_and_never_rewritten(store: Store) -> None:
@@ -100,6 +100,6 @@ def test_settings_and_reports_are_kept_apart(store: Store) -> None:
     start(ledger, "a", setting="objects")
     start(ledger, "b", setting="actions")
     ledger.published("objects", {"model": "latentact-world-objects@1"})
-    trials, reports = ledger.read(10)
+    trials, reports = ledger.read(lambda setting, params: 10)
     assert {setting: list(found) for setting, found in trials.items()} == {"objects": ["a"], "actions": ["b"]}
     assert reports == {"objects": {"model": "latentact-world-objects@1"}}

@@ -111,7 +111,7 @@ def test_fixed_fields_reach_the_trials_and_the_record() -> None:
     fixed = parse_fixed(["width=512", "norm=false", "learning_rate=1e-4"])
     assert dict(fixed) == {"width": 512, "norm": False, "learning_rate": 1e-4}
     fitted = plan(fixed=fixed)
-    assert fitted.config("objects", 128, 1).width == 512
+    assert fitted.config("objects", codes=128, depth=1).width == 512
     assert fitted.record()["width"] == 512
 
 

@@ -55,7 +55,7 @@ class Follow:
 
     def ending(self) -> TrialRecord:
         """The trial as a later run of the command finds it."""
-        return self.ledger.read(self.plan.epochs)[0]["objects"]["a"]
+        return self.ledger.read(self.plan.budget)[0]["objects"]["a"]
 
 
 @pytest.mark.parametrize("listed", [False, True])

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -17,10 +13,9 @@ from pathlib import Path
 
 import pytest
 from made_up_clips import OBJECTS, random_clip
+from ray_head import ray_head, wait
 from sweep_driver import EPOCHS, TRIALS
 
-from cluster.ports import Ports, check_free
-from cluster.state import StackError
 from sweeps.ledger import Ledger, TrialRecord
 from trainables.clips import write_clips
 from zoo.store import open_store, read_json
@@ -32,37 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[dict[str, str]]:
-    """A Ray head of two cores with its dashboard; yields the environment of a driver."""
-    ports = _free_ports()
-    # Paths of Unix sockets are short; pytest's own folders are not.
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    environment = {
-        **{
-            key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "MLFLOW_", "AWS_"))
-        },
-        **{name: str(port) for name, port in ports.ray_metrics().items()},
-        "RAY_AUTH_MODE": "disabled",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "LATENTACT_HOME": str(folder),
-        "OMP_NUM_THREADS": "1",
-    }
-    ray = Path(sys.executable).parent / "ray"
-    flags = [f"--{name}={port}" for name, port in ports.ray_services().items()]
-    flags += ["--node-ip-address=127.0.0.1", "--min-worker-port=0", "--max-worker-port=0", "--num-cpus=2"]
-    flags += ["--object-store-memory=100000000", f"--temp-dir={folder}"]
-    log = folder / "head.log"
-    with log.open("wb") as output:
-        server = subprocess.Popen(
-            [ray, "start", "--head", "--block", *flags], env=environment, stdout=output, stderr=output
-        )
-    try:
-        _wait(lambda: b"Ray runtime started" in log.read_bytes(), 180, server)
-        yield environment | {"RAY_ADDRESS": f"127.0.0.1:{ports.ray}"}
-    finally:
-        server.terminate()
-        server.wait(60)
-        shutil.rmtree(folder, ignore_errors=True)
+    with ray_head() as environment:
+        yield environment
 
 
 @dataclass
@@ -90,7 +56,11 @@ class Sweep:
         return Counter((line.split()[0], int(line.split()[1])) for line in lines)
 
     def trials(self) -> dict[str, TrialRecord]:
-        return Ledger(open_store(f"file://{self.store}"), "struck").read(EPOCHS)[0].get("objects", {})
+        return (
+            Ledger(open_store(f"file://{self.store}"), "struck")
+            .read(lambda setting, params: EPOCHS)[0]
+            .get("objects", {})
+        )
 
     def ended(self) -> Counter[str]:
         """How many `finished` or `stopped` events each identity has; which of them ASHA stops depends on timing."""
@@ -115,7 +85,7 @@ def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Pat
         """A trial has ended and the first one is in the middle."""
         return bool(sweep.ended()) and sweep.epochs()[first.read_text(), 2] > 0
 
-    _wait(ripe, 400, driver)
+    wait(ripe, 400, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     before, trained_before = sweep.trials(), sweep.epochs()
@@ -145,22 +115,3 @@ def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Pat
     assert sweep.start().wait(120) == 0
     assert sweep.epochs() == trained and len(sweep.trials()) == TRIALS
     print(f"third run: {time.monotonic() - begun:.1f} s")
-
-
-def _wait(condition: object, timeout_s: float, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():  # type: ignore[operator]
-        assert process.poll() is None, f"the process ended with {process.returncode} before its time"
-        assert time.monotonic() < deadline, f"nothing after {timeout_s:.0f} s"
-        time.sleep(0.2)
-
-
-def _free_ports() -> Ports:
-    for _ in range(100):
-        ports = Ports(random.SystemRandom().randrange(24000, 31000, 30))
-        try:
-            check_free("ray", ports.of_server("ray"))
-        except StackError:
-            continue
-        return ports
-    raise RuntimeError("no free ports for a Ray head")

@@ -10,7 +10,8 @@ import torch.multiprocessing as mp
 from tests.tiny_clips import tiny_clips
 from trainables.clips import read_clips
 from trainables.hand import load_hand
-from trainables.latentact import LatentAct, ModelError, load_model
+from trainables.latentact import LatentAct, ModelError
+from trainables.model_folder import load_model
 from trainables.stages import codebook_stage, fit_statistics
 from trainables.trial import part_windows, train_trial
 from trainables.trial_config import TrialConfig, codebook_identity, trial_identity
@@ -120,7 +121,7 @@ def test_codebook_identity_ignores_the_predictor_and_nothing_else():
 
 
 def test_saved_model_predicts_bit_equal(clips, whole, tmp_path):
-    from trainables.latentact import save_model
+    from trainables.model_folder import save_model
 
     model = whole[0]
     save_model(model, tmp_path / "bundle")

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from trainables import metrics
 from trainables.clip_errors import ClipErrors, paired_difference
-from trainables.evaluate import average_seeds, best_contact_threshold, evaluate, join_folds
+from trainables.evaluate import best_contact_threshold, evaluate
+from trainables.evaluation import average_seeds, join_folds
+from trainables.hand import FINGERS
 from trainables.trivial import (
     KEYS,
     best_motion_keys,
@@ -182,7 +184,7 @@ def test_contact_frequency_counts_known_frames_only() -> None:
 
 def test_evaluate_trivial_compares_with_a_model() -> None:
     train, val, test = windows(0, 120), windows(1), windows(2, texts=(0, 2, 3))
-    scores = evaluate_trivial(train, val, test, "object")
+    scores = evaluate_trivial(train, val, test, "object", finger_V=torch.arange(V) % 6)
     assert set(scores) == {
         "mean_trajectory",
         "moved_trajectory",
@@ -195,6 +197,10 @@ def test_evaluate_trivial_compares_with_a_model() -> None:
     f1 = {name: e.means()["contact_f1"] for name, e in scores.items()}
     assert f1["vertex_frequency_oracle"] >= f1["mean_trajectory"] > 0.3
     assert f1["text_frequency_oracle"] > f1["vertex_frequency_oracle"]  # contact depends on the verb here
+    for evaluation in scores.values():
+        assert evaluation.per_clip().fingers == FINGERS
+        assert 0 < evaluation.average_precision() < 1 and "jerk_m_per_s3" in evaluation.means()
+    assert scores["constant_pose"].means()["jerk_m_per_s3"] == pytest.approx(0, abs=1e-9)
     model = evaluate(off_by(0.01), test, "object")
     for rival in scores.values():
         assert model.difference(rival, "mpjpe_cm").high < 0
@@ -247,7 +253,8 @@ def test_json_restores_what_figures_are_made_of() -> None:
     test = windows(4)
     model, rival = (evaluate(off_by(d, contact=c), test, "object") for d, c in ((0.01, 20.0), (0.03, -1.0)))
     restored = ClipErrors.from_json(json.loads(json.dumps(model.to_json(), allow_nan=False)))
-    assert restored.means() == model.means()
+    assert restored.means() == model.per_clip().means()
+    assert restored.summary() == model.per_clip().summary()
     for metric in ("mpjpe_cm", "contact_f1"):
         assert paired_difference(restored, rival.per_clip(), metric) == model.difference(rival, metric)
         assert restored.interval(metric) == model.interval(metric)

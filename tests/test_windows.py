@@ -44,9 +44,9 @@ def test_a_batch_holds_what_a_slow_reading_finds(clips: Clips) -> None:
         first = int(clips.offsets_C1[clip]) + start
         assert batch.text_B[b] == clips.text_F[first]
         image = int(clips.image_F[first])
-        assert bool(batch.image_known_B[b]) == (image >= 0)
+        assert bool(batch.image_known_BS[b, 0]) == (image >= 0)
         picture = clips.images_I[image] if image >= 0 else torch.zeros_like(clips.images_I[0])
-        assert torch.equal(batch.image_BHW3[b], picture)
+        assert torch.equal(batch.image_BSX[b, 0], picture)
         assert torch.equal(batch.betas_BT10[b], clips.betas_C10[clip].expand(LENGTH, 10))
         for t in range(LENGTH):
             f = first + t
@@ -139,7 +139,7 @@ def test_the_future_does_not_enter_the_inputs(clips: Clips, protocol: Protocol) 
         )
         assert not torch.equal(before.joints_BTJ3, after.joints_BTJ3)
         assert not torch.equal(before.contact_BTV, after.contact_BTV)
-        declared = {"point_B3", "point_known_B"} if protocol == "goal" else set()
+        declared = {"point_BS3", "point_known_BS"} if protocol == "goal" else set()
         for name in {field.name for field in fields(Inputs)} - declared:
             assert same(getattr(before, name), getattr(after, name)), (name, clip, start)
         moved += not torch.equal(before.point_B3, after.point_B3)
@@ -153,11 +153,11 @@ def test_the_future_image_and_text_are_of_the_future_only(clips: Clips) -> None:
     before, after = (
         window(Windows(data, torch.tensor([clip]), length=LENGTH), start + 1) for data in (clips, changed)
     )
-    for name in ("text_B", "image_BHW3"):
+    for name in ("text_B", "image_BSX"):
         assert not torch.equal(getattr(before, name), getattr(after, name)), name
 
 
-def same(one: torch.Tensor | list[str], other: torch.Tensor | list[str]) -> bool:
+def same(one: torch.Tensor | list[str] | None, other: torch.Tensor | list[str] | None) -> bool:
     return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
 
 
@@ -170,7 +170,7 @@ def test_windows_that_cannot_be_are_refused(clips: Clips) -> None:
         ClipsError, match="none of these 16 clips of 'made-up' is long enough for a window of 32 .*has 31"
     ):
         Windows(clips, everything(clips), length=32)
-    with pytest.raises(ClipsError, match="unknown contact protocol 'last'; protocols are first, goal"):
+    with pytest.raises(ClipsError, match="unknown contact protocol 'last'; there are first, goal"):
         Windows(clips, everything(clips), protocol="last")  # type: ignore[arg-type]
     with pytest.raises(ClipsError, match="at least 1"):
         Windows(clips, everything(clips), stride=0)
@@ -181,7 +181,7 @@ def test_a_data_set_without_images(tmp_path: Path) -> None:
     clips = read_clips(str(write(tmp_path / "data", rows)))
     batch = window(Windows(clips, torch.tensor([0]), length=LENGTH), 5)
     assert (
-        not batch.image_known_B.any()
-        and batch.image_BHW3.shape == (1, 64, 64, 3)
-        and not batch.image_BHW3.any()
+        not batch.image_known_BS.any()
+        and batch.image_BSX.shape == (1, 1, 64, 64, 3)
+        and not batch.image_BSX.any()
     )

@@ -19,7 +19,8 @@ from zoo_bundles import metrics
 
 import zoo
 from trainables.hand import load_hand
-from trainables.latentact import LatentAct, LatentActConfig, save_model
+from trainables.latentact import LatentAct, LatentActConfig
+from trainables.model_folder import save_model
 from zoo import layout, registry
 from zoo.errors import RegistryError
 from zoo.loading import trajectory_arrays

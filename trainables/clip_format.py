@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_SCHEMAS = (1, 2)  # 1 has no hand-free pictures
 WINDOW_FPS = 30.0
 JOINTS = 21
 VERTICES = 778
@@ -43,7 +44,8 @@ class ClipsError(ValueError):
 class Clip:
     """One clip of n frames.
 
-    text[i] holds from frame text_start[i] on; image_png[i] is the square RGB picture of frame image_frame[i].
+    text[i] holds from frame text_start[i] on; image_png[i] is the square RGB picture of frame image_frame[i], and
+    hand_free_png[i] is one of frame hand_free_frame[i] from which the hand was removed.
     contact_bits is the unpacked map, one bool a vertex (it is packed to bits when written). contact_point_m
     is the centroid of the contacting vertices, NaN exactly where nothing touches or where the contact is not
     known.
@@ -69,6 +71,8 @@ class Clip:
     contact_point_m: NDArray[Any]  # (n, 3)
     image_frame: Sequence[int] = ()
     image_png: Sequence[bytes] = ()
+    hand_free_frame: Sequence[int] = ()
+    hand_free_png: Sequence[bytes] = ()
 
     @property
     def frames(self) -> int:
@@ -124,7 +128,7 @@ def check_clip(clip: Clip) -> None:
     has_point = ~np.isnan(clip.contact_point_m).any(1)
     touches = np.asarray(clip.contact_known) & np.asarray(clip.contact_bits).any(1)
     require((has_point == touches).all(), "contact_point_m", "must be NaN exactly where no known contact is")
-    starts, images = np.asarray(clip.text_start, dtype=np.int64), np.asarray(clip.image_frame, dtype=np.int64)
+    starts = np.asarray(clip.text_start, dtype=np.int64)
     require(
         len(starts) == len(clip.text) > 0,
         "text",
@@ -135,6 +139,12 @@ def check_clip(clip: Clip) -> None:
         "text_start",
         "must rise from 0 below n",
     )
-    require(len(images) == len(clip.image_png), "image_png", "needs one entry for each entry of image_frame")
-    inside = len(images) == 0 or (images[0] >= 0 and (np.diff(images) > 0).all() and images[-1] < n)
-    require(inside, "image_frame", "must rise and lie inside the clip")
+    for kind in ("image", "hand_free"):
+        frames = np.asarray(getattr(clip, f"{kind}_frame"), dtype=np.int64)
+        require(
+            len(frames) == len(getattr(clip, f"{kind}_png")),
+            f"{kind}_png",
+            f"needs one entry for each entry of {kind}_frame",
+        )
+        inside = len(frames) == 0 or (frames[0] >= 0 and (np.diff(frames) > 0).all() and frames[-1] < n)
+        require(inside, f"{kind}_frame", "must rise and lie inside the clip")

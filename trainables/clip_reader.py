@@ -21,14 +21,14 @@ from trainables.clip_folder import MANIFEST, Folder, open_folder
 from trainables.clip_format import (
     FRAME_SHAPES,
     GROUPS,
-    SCHEMA_VERSION,
+    READABLE_SCHEMAS,
     WINDOW_FPS,
     ClipsError,
     decode_png,
     manifest_digest,
 )
 from trainables.clip_resampling import resample
-from trainables.clip_table import ARROW_SCHEMA, contact_maps, frame_counts, list_frames, list_values
+from trainables.clip_table import as_written_now, contact_maps, frame_counts, list_frames, list_values
 
 _AGAIN = "delete the data set, then prepare or copy it again."
 IMAGE_SIDE_WHEN_NONE = (
@@ -66,6 +66,8 @@ class Clips:
     point_known_F: Tensor  # bool
     image_F: Tensor  # int64: latest image at or before the frame inside its clip, -1 where there is none
     images_I: Tensor  # uint8 (I, H, W, 3)
+    hand_free_F: Tensor  # int64: latest hand-free image, as image_F
+    hand_free_I: Tensor  # uint8, as images_I: pictures from which the hand was removed
     text_F: Tensor  # int64: index into texts
 
     def __len__(self) -> int:
@@ -116,10 +118,10 @@ def _manifest(folder: Folder) -> dict[str, Any]:
             else f"{folder.url}: holds no {MANIFEST}, so it is no data set or its writing was interrupted; "
             "delete it and prepare it again with `python -m trainables.prepare`."
         )
-    if manifest.get("schema") != SCHEMA_VERSION:
+    if manifest.get("schema") not in READABLE_SCHEMAS:
         raise ClipsError(
             f"{folder.url}/{MANIFEST}, field schema: is {manifest.get('schema')!r}, this version reads "
-            f"{SCHEMA_VERSION}; delete the data set and prepare it again with this version."
+            f"{' and '.join(map(str, READABLE_SCHEMAS))}; delete the data set and prepare it again with this version."
         )
     missing = {"name", "hand", "shards", "settings"} - manifest.keys()
     if missing or not manifest["shards"]:
@@ -138,8 +140,9 @@ def _read_shard(folder: Folder, shard: dict[str, Any]) -> pa.Table:
             f"{file}: damaged (sha256 {found[:12]}..., the manifest says {shard['sha256'][:12]}...); {_AGAIN}"
         )
     table = pq.read_table(pa.BufferReader(data), use_threads=False)
-    if not table.schema.equals(ARROW_SCHEMA):
-        raise ClipsError(f"{file}: its columns are not those of schema {SCHEMA_VERSION}; {_AGAIN}")
+    table = as_written_now(table)
+    if table is None:
+        raise ClipsError(f"{file}: its columns are not those of schema {READABLE_SCHEMAS[-1]}; {_AGAIN}")
     return table
 
 
@@ -162,11 +165,18 @@ def assemble(tables: Sequence[pa.Table], manifest: dict[str, Any], where: str) -
     texts, text_of_entry = np.unique(list_values(table, "text").astype(str), return_inverse=True)
     text_start = list_frames(table, "text_start", first_C)
     text_F = np.repeat(text_of_entry, np.diff(np.append(text_start, frames)))
-    # An image holds likewise, but only to the end of its own clip.
-    image_start = list_frames(table, "image_frame", first_C)
-    image_F = np.searchsorted(image_start, np.arange(frames), side="right") - 1
-    start_of_image_F = np.append(image_start, -1)[image_F]
-    image_F = np.where(start_of_image_F >= np.repeat(first_C, frames_C), image_F, -1)
+    first_F = np.repeat(first_C, frames_C)
+    images_I = _images(table, "image_png", where)
+    hand_free_I = _images(table, "hand_free_png", where)
+    if len(images_I) == 0:
+        images_I = images_I.reshape(0, *hand_free_I.shape[1:])
+    elif len(hand_free_I) == 0:
+        hand_free_I = hand_free_I.reshape(0, *images_I.shape[1:])
+    if images_I.shape[1:] != hand_free_I.shape[1:]:
+        raise ClipsError(
+            f"{where}, field hand_free_png: its pictures are {hand_free_I.shape[1:3]} pixels and those of image_png "
+            f"{images_I.shape[1:3]}; give both one size."
+        )
 
     numbers: dict[str, NDArray[Any]] = {
         "offsets_C1": offsets.astype(np.int64),
@@ -182,8 +192,10 @@ def assemble(tables: Sequence[pa.Table], manifest: dict[str, Any], where: str) -
         "contact_known_F": list_values(table, "contact_known"),
         "point_F3": np.where(point_known[:, None], flat["contact_point_m"], np.float32(0)),
         "point_known_F": point_known,
-        "image_F": image_F.astype(np.int64),
-        "images_I": _images(table, where),
+        "image_F": _latest(list_frames(table, "image_frame", first_C), first_F),
+        "images_I": images_I,
+        "hand_free_F": _latest(list_frames(table, "hand_free_frame", first_C), first_F),
+        "hand_free_I": hand_free_I,
         "text_F": text_F.astype(np.int64),
     }
     clips = Clips(
@@ -203,20 +215,27 @@ def assemble(tables: Sequence[pa.Table], manifest: dict[str, Any], where: str) -
     return clips if (fps_C == WINDOW_FPS).all() else resample(clips, torch.from_numpy(fps_C), WINDOW_FPS)
 
 
-def _images(table: pa.Table, where: str) -> NDArray[np.uint8]:
-    pngs = [png for chunk in table["image_png"].chunks for png in chunk.flatten().to_pylist()]
+def _latest(start_I: NDArray[np.int64], first_F: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The latest picture at or before each frame; one holds to the end of its clip, -1 where there is none yet.
+
+    start_I: the frame of each picture; first_F: the first frame of each frame's clip.
+    """
+    latest_F = np.searchsorted(start_I, np.arange(len(first_F)), side="right") - 1
+    return np.where(np.append(start_I, -1)[latest_F] >= first_F, latest_F, -1).astype(np.int64)
+
+
+def _images(table: pa.Table, field: str, where: str) -> NDArray[np.uint8]:
+    pngs = [png for chunk in table[field].chunks for png in chunk.flatten().to_pylist()]
     if not pngs:
         return np.zeros((0, IMAGE_SIDE_WHEN_NONE, IMAGE_SIDE_WHEN_NONE, 3), dtype=np.uint8)
     try:
         with ThreadPoolExecutor(max_workers=4) as pool:
             pictures = list(pool.map(decode_png, pngs))
     except OSError as error:
-        raise ClipsError(
-            f"{where}, field image_png: holds something that is no picture ({error})."
-        ) from error
+        raise ClipsError(f"{where}, field {field}: holds something that is no picture ({error}).") from error
     shapes = {picture.shape for picture in pictures}
     if len(shapes) > 1 or pictures[0].shape[0] != pictures[0].shape[1]:
         raise ClipsError(
-            f"{where}, field image_png: pictures must be square and of one size, not {sorted(shapes)}."
+            f"{where}, field {field}: pictures must be square and of one size, not {sorted(shapes)}."
         )
     return np.stack(pictures)

@@ -66,5 +66,6 @@ def resample(clips: "Clips", fps_C: Tensor, fps_out: float) -> "Clips":
         point_F3=clips.point_F3[low_N],
         point_known_F=clips.point_known_F[low_N],
         image_F=clips.image_F[low_N],
+        hand_free_F=clips.hand_free_F[low_N],
         text_F=clips.text_F[low_N],
     )

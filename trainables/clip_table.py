@@ -23,8 +23,11 @@ ARROW_SCHEMA = pa.schema(
         ("contact_known", pa.list_(pa.bool_())),
         ("image_frame", pa.list_(pa.int32())),
         ("image_png", pa.list_(pa.binary())),
+        ("hand_free_frame", pa.list_(pa.int32())),
+        ("hand_free_png", pa.list_(pa.binary())),
     ]
 )
+SCHEMA_1 = pa.schema([field for field in ARROW_SCHEMA if not field.name.startswith("hand_free_")])
 
 
 def to_table(clips: Sequence[Clip]) -> pa.Table:
@@ -35,14 +38,24 @@ def to_table(clips: Sequence[Clip]) -> pa.Table:
 
     columns: dict[str, Any] = {name: flat(name) for name in ("betas", *FRAME_SHAPES)}
     columns |= {name: [getattr(clip, name) for clip in clips] for name in ("clip_id", "fps", *GROUPS)}
-    columns |= {name: [list(getattr(clip, name)) for clip in clips] for name in ("text", "image_png")}
-    for name in ("text_start", "image_frame"):
+    for name in ("text", "image_png", "hand_free_png"):
+        columns[name] = [list(getattr(clip, name)) for clip in clips]
+    for name in ("text_start", "image_frame", "hand_free_frame"):
         columns[name] = [np.asarray(getattr(clip, name), dtype=np.int32) for clip in clips]
     columns["contact_bits"] = [np.packbits(clip.contact_bits, axis=-1).tobytes() for clip in clips]
     columns["contact_known"] = [np.asarray(clip.contact_known, dtype=np.bool_) for clip in clips]
     return pa.table(
         [pa.array(columns[field.name], type=field.type) for field in ARROW_SCHEMA], schema=ARROW_SCHEMA
     )
+
+
+def as_written_now(table: pa.Table) -> pa.Table | None:
+    """The rows of a shard of any readable schema in today's columns; None where it is of no such schema."""
+    if table.schema.equals(SCHEMA_1):
+        for field in ARROW_SCHEMA:
+            if field.name not in table.column_names:
+                table = table.append_column(field, pa.array([[]] * len(table), type=field.type))
+    return table if table.schema.equals(ARROW_SCHEMA) else None
 
 
 def frame_counts(table: pa.Table, where: str) -> NDArray[np.int64]:

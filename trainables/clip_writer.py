@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from trainables.clip_folder import MANIFEST, explained, open_folder
 from trainables.clip_format import (
     GROUPS,
+    READABLE_SCHEMAS,
     SCHEMA_VERSION,
     WINDOW_FPS,
     Clip,
@@ -73,7 +74,7 @@ class ClipWriter:
         self._shards: list[dict[str, Any]] = []
         self._ids: set[str] = set()
         self._values: dict[str, set[str]] = {group: set() for group in GROUPS}
-        self._images = 0
+        self._images = self._hand_free = 0
 
     def __enter__(self) -> Self:
         self.finished = self._already_there()
@@ -96,6 +97,7 @@ class ClipWriter:
             if value is not None:
                 values.add(value)
         self._images += len(clip.image_png)
+        self._hand_free += len(clip.hand_free_png)
         self._pending.append(clip)
         if len(self._pending) == CLIPS_PER_SHARD:
             self._flush()
@@ -142,7 +144,13 @@ class ClipWriter:
             )
         self._check_settings()
         groups = {group: len(values) for group, values in self._values.items() if values}
-        counts = {"clips": len(self._ids), "frames": self._frames(), "images": self._images, "groups": groups}
+        counts = {
+            "clips": len(self._ids),
+            "frames": self._frames(),
+            "images": self._images,
+            "hand_free_images": self._hand_free,
+            "groups": groups,
+        }
         manifest: dict[str, Any] = {
             **self._head,
             "shards": self._shards,
@@ -182,11 +190,15 @@ class ClipWriter:
         """True where the destination holds this very data set; ClipsError where it holds anything else."""
         there = self._folder.manifest()
         if there is not None:
-            if all(there.get(key) == value for key, value in self._head.items()):
+            # The same clips in an older schema that is still read are the same data set.
+            asked = dict(self._head)
+            if there.get("schema") in READABLE_SCHEMAS:
+                asked["schema"] = there["schema"]
+            if all(there.get(key) == value for key, value in asked.items()):
                 self.manifest = there
                 logger.info("%s: there already, left alone", self._folder.url)
                 return True
-            differs = next(key for key, value in self._head.items() if there.get(key) != value)
+            differs = next(key for key, value in asked.items() if there.get(key) != value)
             raise ClipsError(
                 f"{self._folder.url}: holds another data set ({differs} is {there.get(differs)!r}, not "
                 f"{self._head[differs]!r}); choose another DEST, or delete that folder first."

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from trainables.conditions import Conditions
-from trainables.decoder import VERTICES, Decoder
-from trainables.hand import Hand
-from trainables.losses import contact_loss, reconstruction_loss
-from trainables.motion import CHANNELS, MotionVector, to_first
+from trainables.conditions import Conditions, ConditionsConfig
+from trainables.decoder import VERTICES, Decoder, DecoderConfig
+from trainables.motion import CHANNELS
 from trainables.noise import SampleNoise
 from trainables.quantizer import Quantized, QuantizerConfig, ResidualQuantizer
-from trainables.transformer import Layer, learned
-from trainables.windows import Batch
+from trainables.transformer import Layer, autocast, learned
+from trainables.windows import Batch, Inputs
+
+TOLD = ("window", "frame")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,22 +24,28 @@ class CodebookConfig:
 
     window: int = 30
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    conditions: ConditionsConfig = field(default_factory=ConditionsConfig)
+    # What the decoder is told: the inputs of the window ("window"), or every frame's own image and contact point, as
+    # the release ("frame"). A predictor never sees these, so that codes made beside them leave out what they say.
+    told: str = "window"
     encoder_depth: int = 1
     decoder_depth: int = 1
     heads: int = 1
     norm: bool = False
     dropout: float = 0.2  # of the decoder; the encoder has none
-    condition_width: int = 64
+    precision: str = "float32"
     commitment_weight: float = 0.02
     contact_weight: float = 0.1
+    joint_weight: float = 0.0
 
 
 class Codebook(nn.Module):
+    """Motion vectors and contact maps <-> codes. Where they come from (`MotionVector`) is the whole model's concern."""
+
     def __init__(self, config: CodebookConfig) -> None:
         super().__init__()
         self.config = config
         width = config.quantizer.width
-        self.motion = MotionVector()
         self.embed = nn.Linear(CHANNELS + VERTICES, width)
         self.position_TD = learned(config.window, width, scale=0.5)
         self.encoder = nn.ModuleList(
@@ -47,36 +53,38 @@ class Codebook(nn.Module):
             for _ in range(config.encoder_depth)
         )
         self.quantizer = ResidualQuantizer(config.quantizer)
-        self.conditions = Conditions(config.condition_width)
-        self.decoder = Decoder(
-            width=width,
+        self.conditions = Conditions(config.conditions)
+        told: tuple[int, ...] = (self.conditions.width,)
+        if config.told == "frame":
+            told = (self.conditions.text.width, self.conditions.of_a_frame)
+        decoder = DecoderConfig(
             window=config.window,
-            conditions=self.conditions.width,
+            width=width,
             depth=config.decoder_depth,
             heads=config.heads,
             norm=config.norm,
             dropout=config.dropout,
+            latent=width,
         )
-
-    def target(self, batch: Batch, hand: Hand) -> Tensor:
-        """True motion vectors (B,T,73)."""
-        return self.motion.encode(to_first(batch, hand), self.motion.anchor(batch))
+        self.decoder = Decoder(decoder, *told)
 
     def encode(self, target_BTC: Tensor, batch: Batch, noise: SampleNoise | None = None) -> Quantized:
-        """Latents and code indices of true motion and contact. Unknown contact and camera read as zero."""
+        """Latents and code indices of true motion vectors (B,T,73) and contact; what is unknown reads as zero."""
         motion_BTC = target_BTC * batch.camera_known_BT[..., None]
         contact_BTV = batch.contact_BTV * batch.contact_known_BT[..., None]
-        x_BTD = self.embed(torch.cat([motion_BTC, contact_BTV.to(motion_BTC.dtype)], dim=-1)).relu()
-        x_BTD = x_BTD + self.position_TD
-        for layer in self.encoder:
-            x_BTD = layer(x_BTD)
-        return self.quantizer(x_BTD, noise)
+        with autocast(target_BTC, self.config.precision):
+            x_BTD = self.embed(torch.cat([motion_BTC, contact_BTV.to(motion_BTC.dtype)], dim=-1)).relu()
+            x_BTD = x_BTD + self.position_TD
+            for layer in self.encoder:
+                x_BTD = layer(x_BTD)
+        return self.quantizer(x_BTD.to(target_BTC.dtype), noise)
 
-    def loss(self, batch: Batch, hand: Hand, noise: SampleNoise | None) -> tuple[Tensor, Tensor]:
-        """(training loss, code indices (B,T,Q)); `noise` None evaluates with argmin and without dropout."""
-        target_BTC = self.target(batch, hand)
-        quantized = self.encode(target_BTC, batch, noise)
-        motion_BTC, logits_BTV = self.decoder(quantized.latent_BTD, self.conditions(batch), noise)
-        loss = reconstruction_loss(motion_BTC, target_BTC, batch)
-        loss = loss + self.config.contact_weight * contact_loss(logits_BTV, batch)
-        return loss + self.config.commitment_weight * quantized.commitment, quantized.index_BTQ
+    def decode(
+        self, latent_BTD: Tensor, told: Inputs, noise: SampleNoise | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Motion vectors (B,T,73) and contact logits (B,T,778) of latents."""
+        with autocast(latent_BTD, self.config.precision):
+            every = self.config.told == "frame"
+            features = self.conditions.each_frame(told) if every else (self.conditions(told)[:, None],)
+            motion, logits = self.decoder(latent_BTD, features, noise)
+        return motion.to(latent_BTD.dtype), logits.to(latent_BTD.dtype)

@@ -27,6 +27,11 @@ THUMB_SIDE = (0.0, 0.0, 1.0)
 # 16 joints, then tips from thumb to pinky -> OpenPose's wrist, thumb, index, middle, ring, pinky.
 OPENPOSE_ORDER = (0, 13, 14, 15, 16, 1, 2, 3, 17, 4, 5, 6, 18, 10, 11, 12, 19, 7, 8, 9, 20)
 
+# What `Hand.finger_V` counts: metrics speak of contact by finger, and of all else (wrist included) as the palm.
+FINGERS = ("thumb", "index", "middle", "ring", "pinky", "palm")
+# Of the 16 joints: MANO's chains are index, middle, pinky, ring, thumb.
+_FINGER_OF_JOINT = (5, 1, 1, 1, 2, 2, 2, 4, 4, 4, 3, 3, 3, 0, 0, 0)
+
 _KNUCKLE = ((-0.45, 1.65), (-0.45, 0.45), (-0.25, 0.25))
 _MIDDLE = ((-0.20, 1.95), (-0.15, 0.15), (-0.20, 0.20))
 _END = ((-0.30, 1.50), (-0.20, 0.20), (-0.20, 0.20))
@@ -66,6 +71,7 @@ class Hand(torch.nn.Module):
     posedirs: Tensor
     J_regressor: Tensor
     lbs_weights: Tensor
+    finger_V: Tensor  # (778,) int64, the finger (index into FINGERS) whose joints move a vertex most
     _rest_J3: Tensor
     _rest_tips_53: Tensor
     _shape_63x10: Tensor
@@ -86,6 +92,9 @@ class Hand(torch.nn.Module):
         keep("parents", model.parents)
         for key in ("v_template", "shapedirs", "posedirs", "J_regressor", "lbs_weights"):
             keep(key, getattr(model, key))
+        finger_of_joint = torch.tensor(_FINGER_OF_JOINT)
+        by_finger = model.lbs_weights.new_zeros(len(model.lbs_weights), len(FINGERS))
+        keep("finger_V", by_finger.index_add_(1, finger_of_joint, model.lbs_weights).argmax(dim=1))
         rest = model.J_regressor @ model.v_template
         keep("_rest_J3", rest)
         keep("_rest_tips_53", model.v_template[tips])

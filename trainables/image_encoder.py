@@ -1,4 +1,4 @@
-"""First-frame RGB image -> feature: a small convolutional encoder, trained jointly."""
+"""First-frame RGB image -> feature: a small convolutional encoder trained jointly, or a frozen network's feature."""
 
 from __future__ import annotations
 
@@ -6,27 +6,42 @@ import itertools
 
 from torch import Tensor, nn
 
+from trainables.frozen_encoders import IMAGE_WIDTHS
 from trainables.transformer import learned
 
 IMAGE_SIZE = 64
+IMAGE_ENCODERS = ("conv", *IMAGE_WIDTHS)
 
 
 class ImageEncoder(nn.Module):
-    """Four strided convolutions over 64x64 pixels; an unknown image is a learned feature."""
+    """An image's feature; an unknown image's is learned.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        kind: "conv", trained jointly on 64x64 pixels, or the name of a frozen network, whose features are the input.
+        width: of the trained encoder's feature.
+    """
+
+    def __init__(self, kind: str, width: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        channels = (3, 16, 32, 64, 64)
-        for before, after in itertools.pairwise(channels):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
-        # The 4x4 map is kept, not pooled: where things are in the image is what it adds to the text.
-        self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 4 * 4, width))
-        self.unknown = learned(width)
+        self.width = IMAGE_WIDTHS.get(kind, width)
+        self.layers = nn.Identity() if kind in IMAGE_WIDTHS else _convolutions(width)
+        self.from_pixels = kind == "conv"
+        self.unknown = learned(self.width)
 
-    def forward(self, image_BHW3: Tensor, known_B: Tensor) -> Tensor:
-        """Features (B, width) of uint8 images (B,64,64,3)."""
-        if not known_B.any():
-            return self.unknown.expand(len(known_B), -1)
-        x = image_BHW3.permute(0, 3, 1, 2).to(self.unknown.dtype) / 127.5 - 1.0
-        return self.layers(x).where(known_B[:, None], self.unknown)
+    def forward(self, image_NX: Tensor, known_N: Tensor) -> Tensor:
+        """Features (N, width) of uint8 images (N,64,64,3), or of a frozen network's features (N, width)."""
+        if not known_N.any():
+            return self.unknown.expand(len(known_N), -1)
+        x = image_NX.to(self.unknown.dtype)
+        if self.from_pixels:
+            x = x.permute(0, 3, 1, 2) / 127.5 - 1.0
+        return self.layers(x).where(known_N[:, None], self.unknown)
+
+
+def _convolutions(width: int) -> nn.Module:
+    layers: list[nn.Module] = []
+    channels = (3, 16, 32, 64, 64)
+    for before, after in itertools.pairwise(channels):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
+    # The 4x4 map is kept, not pooled: where things are in the image is what it adds to the text.
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * 4 * 4, width), nn.LayerNorm(width))

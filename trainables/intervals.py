@@ -111,6 +111,14 @@ def clip_totals(value_W: ArrayLike, clip_W: ArrayLike) -> Floats:
     return np.stack([total_C, np.bincount(row_W, weights=known_W, minlength=len(clips))], axis=1)
 
 
+def clip_sums(value_W: ArrayLike, clip_W: ArrayLike) -> Floats:
+    """Sum of each clip's rows (W, ...) -> (C, ...), clips in ascending order of their index."""
+    values, clip = np.asarray(value_W), np.asarray(clip_W)
+    order = np.argsort(clip, kind="stable")
+    _, first = np.unique(clip[order], return_index=True)
+    return np.add.reduceat(values[order], first, axis=0, dtype=np.float64)
+
+
 def mean_interval(
     totals_C2: ArrayLike, group_C: ArrayLike, *, resamples: int = 2000, seed: int = 0
 ) -> Interval:
@@ -143,6 +151,24 @@ def paired_mean_interval(
         )
     difference_C2 = np.stack([a[:, 0] - b[:, 0], a[:, 1]], axis=1)
     return mean_interval(difference_C2, group_C, resamples=resamples, seed=seed)
+
+
+def precision_interval(
+    counts_C3: ArrayLike, group_C: ArrayLike, *, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Interval of the pooled precision, from the same counts."""
+    return bootstrap(
+        lambda t: t[:, 0] / (t[:, 0] + t[:, 1]), counts_C3, group_C, resamples=resamples, seed=seed
+    )
+
+
+def recall_interval(
+    counts_C3: ArrayLike, group_C: ArrayLike, *, resamples: int = 2000, seed: int = 0
+) -> Interval:
+    """Interval of the pooled recall, from the same counts."""
+    return bootstrap(
+        lambda t: t[:, 0] / (t[:, 0] + t[:, 2]), counts_C3, group_C, resamples=resamples, seed=seed
+    )
 
 
 def paired_f1_interval(

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trainables.codebook import Codebook, CodebookConfig
-from trainables.hand import Hand, load_hand
-from trainables.image_encoder import IMAGE_SIZE
+from trainables.conditions import ConditionsConfig
+from trainables.decoder import DecoderConfig
+from trainables.diffusion import Diffusion, DiffusionConfig
+from trainables.frozen_encoders import IMAGE_WIDTHS, EncoderError, load_image_encoder, load_text_encoder
+from trainables.hand import Hand
 from trainables.indexer import Indexer, IndexerConfig
-from trainables.motion import Pose, joints_first, to_own
+from trainables.motion import MotionVector, Pose, joints_first, to_first, to_own
 from trainables.predictor import Predictor, PredictorConfig
+from trainables.prompt import Picture, PromptError, inputs_of
 from trainables.quantizer import QuantizerConfig
 from trainables.windows import Batch, Inputs
 
-SCHEMA = 1
 FRAMES_PER_SECOND = 30
 
 
@@ -33,6 +30,11 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class LatentActConfig:
+    """What a model is and what it was trained on.
+
+    codebook and indexer are None in a model without codebook; diffusion is there in place of the plain predictor.
+    """
+
     data: str
     data_digest: str
     setting: str
@@ -40,23 +42,43 @@ class LatentActConfig:
     mode: str = "forecast"
     protocol: str = "first"
     window: int = 30
-    codebook: CodebookConfig = field(default_factory=CodebookConfig)
-    indexer: IndexerConfig = field(default_factory=IndexerConfig)
+    encoders: dict[str, str] = field(default_factory=dict)  # frozen encoder -> digest of the weights trained with
+    codebook: CodebookConfig | None = field(default_factory=CodebookConfig)
+    indexer: IndexerConfig | None = field(default_factory=IndexerConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    diffusion: DiffusionConfig | None = None
+    oracle_codes: bool = False  # predicts from true codes of the future: an ablation, no forecast
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> LatentActConfig:
-        codebook = dict(record["codebook"])
-        codebook["quantizer"] = QuantizerConfig(**codebook["quantizer"])
-        parts = {
-            "codebook": CodebookConfig(**codebook),
-            "indexer": IndexerConfig(**record["indexer"]),
-            "predictor": PredictorConfig(**record["predictor"]),
-        }
-        return cls(**{**record, **parts})
+        """Raises TypeError or KeyError where a field is unknown or missing."""
+        parts = dict(record)
+        if codebook := parts["codebook"]:
+            parts["codebook"] = CodebookConfig(
+                **codebook
+                | {
+                    "quantizer": QuantizerConfig(**codebook["quantizer"]),
+                    "conditions": ConditionsConfig(**codebook["conditions"]),
+                }
+            )
+        if indexer := parts["indexer"]:
+            parts["indexer"] = IndexerConfig(
+                **indexer | {"conditions": ConditionsConfig(**indexer["conditions"])}
+            )
+        predictor = parts["predictor"]
+        parts["predictor"] = PredictorConfig(
+            **predictor
+            | {
+                "decoder": DecoderConfig(**predictor["decoder"]),
+                "conditions": ConditionsConfig(**predictor["conditions"]),
+            }
+        )
+        if parts["diffusion"]:
+            parts["diffusion"] = DiffusionConfig(**parts["diffusion"])
+        return cls(**parts)
 
 
 @dataclass
@@ -105,9 +127,13 @@ class LatentAct(nn.Module):
                 + ("set MANO_PATH to your MANO file" if config.hand == "mano" else "unset MANO_PATH")
             )
         self.config = config
-        self.codebook = Codebook(config.codebook)
-        self.indexer = Indexer(config.indexer)
-        self.predictor = Predictor(config.predictor)
+        self.motion = MotionVector()
+        self.codebook = Codebook(config.codebook) if config.codebook else None
+        self.indexer = Indexer(config.indexer) if config.indexer else None
+        # Either of the two; both are the stage "predictor".
+        self.predictor: Predictor | Diffusion = (
+            Diffusion(config.predictor, config.diffusion) if config.diffusion else Predictor(config.predictor)
+        )
         self.register_buffer("contact_threshold", torch.tensor(0.5))
         # Not a submodule: MANO is licensed and must not reach a checkpoint.
         self._hand = [hand]
@@ -120,33 +146,70 @@ class LatentAct(nn.Module):
         self._hand[0] = self._hand[0]._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
-    def indexer_latent(self, inputs: Inputs) -> Tensor:
-        """Latents (B,T,D) expected under the indexer's distribution over codes.
+    def target(self, batch: Batch) -> Tensor:
+        """True motion vectors (B,T,73)."""
+        return self.motion.encode(to_first(batch, self.hand), self.motion.anchor(batch))
+
+    def true_codes(self, batch: Batch) -> Tensor:
+        """Code indices (B,T,Q) of what really happens."""
+        assert self.codebook is not None
+        return self.codebook.encode(self.target(batch), batch).index_BTQ
+
+    def true_latent(self, index_BTQ: Tensor) -> Tensor:
+        """Latents (B,T,D) of code indices, as the predictor reads them."""
+        assert self.codebook is not None
+        return self._scaled(self.codebook.quantizer.embed(index_BTQ))
+
+    def expected_latent(self, logits_BTQK: Tensor) -> Tensor:
+        """Latents (B,T,D) expected under the indexer's distribution over codes, as the predictor reads them.
 
         The expectation and not the most likely code: where the inputs leave the motion open, single most likely
         codes of independent frames and stages do not belong together, and their decoded motion is worse than the
         mean (docs/log.md has the comparison).
         """
-        return self.codebook.quantizer.expect(self.indexer(inputs))
+        assert self.codebook is not None
+        return self._scaled(self.codebook.quantizer.expect(logits_BTQK))
+
+    def latent_scale(self) -> Tensor:
+        """Root mean square of the first stage's codes, by which latents are divided for the predictor.
+
+        Codes grow as the codebook trains, to tens of times the other inputs, which they would drown.
+        """
+        assert self.codebook is not None
+        return self.codebook.quantizer.codes_QKD[0].square().mean().sqrt().clamp_min(1e-6)
+
+    def _scaled(self, latent_BTD: Tensor) -> Tensor:
+        return latent_BTD / self.latent_scale()
+
+    def indexer_latent(self, inputs: Inputs) -> Tensor | None:
+        """Expected latents (B,T,D); None where there is no codebook."""
+        return self.expected_latent(self.indexer(inputs)) if self.indexer is not None else None
 
     def forecast(self, inputs: Inputs) -> Prediction:
-        """Predict end to end: the indexer chooses the codes."""
+        """Predict end to end: the indexer chooses the codes.
+
+        Of a model with oracle codes it takes a Batch and is `forecast_oracle`.
+        """
+        if self.config.oracle_codes and isinstance(inputs, Batch):
+            return self.forecast_oracle(inputs)
         return self._decode(self.indexer_latent(inputs), inputs)
 
     def forecast_oracle(self, batch: Batch) -> Prediction:
-        """Predict with the true codes of the future: an upper bound, never a figure that selects."""
-        index_BTQ = self.codebook.encode(self.codebook.target(batch, self.hand), batch).index_BTQ
-        return self._decode(self.codebook.quantizer.embed(index_BTQ), batch)
+        """Predict with the true codes of the future: never a figure that selects a forecast."""
+        return self._decode(self.true_latent(self.true_codes(batch)), batch)
 
-    def decode(self, motion_BTC: Tensor, inputs: Inputs) -> Pose:
+    def pose(self, motion_BTC: Tensor, inputs: Inputs) -> Pose:
         """Pose of motion vectors, one shape a window: bones do not change length over a second."""
-        pose = self.codebook.motion.decode(motion_BTC, self.codebook.motion.anchor(inputs))
+        pose = self.motion.decode(motion_BTC, self.motion.anchor(inputs))
         pose.betas_BT10 = pose.betas_BT10.mean(1, keepdim=True).expand_as(pose.betas_BT10)
         return pose
 
-    def _decode(self, latent_BTD: Tensor, inputs: Inputs) -> Prediction:
-        motion_BTC, logits_BTV = self.predictor(latent_BTD, inputs)
-        pose = self.decode(motion_BTC, inputs)
+    def _decode(self, latent_BTD: Tensor | None, inputs: Inputs) -> Prediction:
+        if isinstance(self.predictor, Diffusion):
+            motion_BTC, logits_BTV = self.predictor.sample(latent_BTD, inputs)
+        else:
+            motion_BTC, logits_BTV = self.predictor(latent_BTD, inputs)
+        pose = self.pose(motion_BTC, inputs)
         joints_ref = joints_first(self.hand, pose)
         # Row vectors times R = R^T times column vectors: back into each frame's own camera.
         joints = (joints_ref - pose.camera_transl_BT3[:, :, None]) @ pose.camera_rot_BT33
@@ -169,30 +232,40 @@ class LatentAct(nn.Module):
         self,
         *,
         text: str,
-        image: Image.Image | np.ndarray | str | os.PathLike[str] | None = None,
+        image: Picture = None,
         contact_point: Any = None,
+        last_image: Picture = None,
+        last_contact_point: Any = None,
     ) -> Trajectory:
         """Predict one trajectory.
 
         Args:
-            text: the action, "verb noun", for example "lift the mug".
+            text: the action, "verb noun", for example "lift the mug"; "" = unknown.
             image: RGB, as a PIL image, a uint8 array (H,W,3) or a path; padded to a square and resized. None = unknown.
             contact_point: (3,) metres in the image's camera (x right, y down, z forward). None = unknown.
+            last_image, last_contact_point: of the last frame, for a model that interpolates; the point in the first
+                image's camera.
 
         Raises:
             ModelError: an input has the wrong type, shape or range.
+            EncoderError: the frozen encoder that the model was trained with cannot be loaded, or is another one.
         """
-        device = self.contact_threshold.device
-        pixels = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8) if image is None else square(image)
-        point = torch.zeros(3) if contact_point is None else contact_point_m(contact_point)
-        inputs = Inputs(
-            texts=[text],
-            text_B=torch.zeros(1, dtype=torch.int64, device=device),
-            image_BHW3=torch.from_numpy(pixels)[None].to(device),
-            image_known_B=torch.tensor([image is not None], device=device),
-            point_B3=point[None].to(device),
-            point_known_B=torch.tensor([contact_point is not None], device=device),
-        )
+        images, points = [image], [contact_point]
+        if self.config.mode == "interpolate":
+            images, points = [image, last_image], [contact_point, last_contact_point]
+        elif last_image is not None or last_contact_point is not None:
+            raise ModelError(
+                "last_image and last_contact_point are for models whose name ends in -interpolate; this one forecasts"
+            )
+        if self.config.oracle_codes:
+            raise ModelError("this model needs the true codes of the future: it is an ablation and cannot predict")
+        check_encoders(self.config.encoders)
+        try:
+            inputs = inputs_of(
+                self.config.predictor.conditions, text, images, points, self.contact_threshold.device
+            )
+        except PromptError as error:
+            raise ModelError(str(error)) from error
         training = self.training
         prediction = self.eval().forecast(inputs)
         self.train(training)
@@ -223,64 +296,12 @@ class LatentAct(nn.Module):
         )
 
 
-def square(image: Image.Image | np.ndarray | str | os.PathLike[str]) -> np.ndarray:
-    """Pixels (64,64,3) uint8 of an image, padded to a square with centred zeros and resized."""
-    if isinstance(image, np.ndarray):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ModelError(f"image is {image.dtype} {image.shape}; pass RGB pixels as uint8 (H,W,3)")
-        picture = Image.fromarray(image)
-    elif isinstance(image, Image.Image):
-        picture = image.convert("RGB")
-    else:
-        try:
-            with Image.open(image) as opened:
-                picture = opened.convert("RGB")
-        except OSError as error:
-            raise ModelError(
-                f"image {os.fspath(image)} cannot be read: {error}; pass a PNG or JPEG file"
-            ) from error
-    side = max(picture.size)
-    canvas = Image.new("RGB", (side, side))
-    canvas.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    return np.array(canvas.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR))
-
-
-def contact_point_m(value: Any) -> Tensor:
-    point = torch.as_tensor(value, dtype=torch.float32)
-    if point.shape != (3,) or not point.isfinite().all():
-        raise ModelError(
-            f"contact_point is {value!r}; pass three finite numbers, metres in the image's camera"
-        )
-    return point
-
-
-def save_model(model: LatentAct, folder: Path) -> None:
-    """Write `model.safetensors` and `config.json` into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors")
-    (folder / "config.json").write_text(
-        json.dumps({"schema": SCHEMA, "model": model.config.to_json()}, indent=1)
-    )
-
-
-def load_model(folder: str | os.PathLike[str], *, hand: Hand | None = None, device: str = "cpu") -> LatentAct:
-    """Read what `save_model` wrote. The hand model comes from MANO_PATH, or is the stand-in.
-
-    Raises:
-        ModelError: a file is missing or has another schema, or the hand differs from the one trained with.
-    """
-    folder = Path(folder)
-    try:
-        record = json.loads((folder / "config.json").read_text())
-        if record["schema"] != SCHEMA:
-            raise ModelError(
-                f"{folder}/config.json has schema {record['schema']}, this version reads {SCHEMA}"
+def check_encoders(digests: dict[str, str]) -> None:
+    """Raises EncoderError where a frozen encoder here has other weights than the model was trained with."""
+    for name, digest in digests.items():
+        found = (load_image_encoder if name in IMAGE_WIDTHS else load_text_encoder)(name).digest
+        if found != digest:
+            raise EncoderError(
+                f"this model was trained on features of {name} with weights {digest}, here are weights {found}: "
+                "let the encoder's variable point to the same weights"
             )
-        model = LatentAct(LatentActConfig.from_json(record["model"]), hand or load_hand())
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except (FileNotFoundError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
-        raise ModelError(
-            f"{folder} is not a readable model folder: {error}; pull or save it again"
-        ) from error
-    return model.to(device).eval()

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from trainables.collective import global_sum
 from trainables.hand import Hand
-from trainables.motion import CHANNELS, Pose, joints_first
+from trainables.motion import CHANNELS, Pose, joints_first, vertices_first
 from trainables.windows import Batch
 
 CONTACT_POSITIVE_WEIGHT = 5.0
@@ -48,10 +48,20 @@ def contact_loss(logits_BTV: Tensor, batch: Batch) -> Tensor:
 
 def joint_loss(pose: Pose, batch: Batch, hand: Hand, frames: slice) -> Tensor:
     """Mean distance of joints in the window's first camera over `frames`, in units of 5 cm: the headline error."""
-    part = Pose(**{name: value[:, frames] for name, value in vars(pose).items()})
-    difference_BTJ3 = joints_first(hand, part) - batch.joints_ref_BTJ3[:, frames]
-    distance_BTJ = difference_BTJ3.square().sum(-1).add(1e-8).sqrt()
-    return known_mean(distance_BTJ, batch.camera_known_BT[:, frames, None]) / 0.05
+    part = pose[frames]
+    return _distance(joints_first(hand, part), batch.joints_ref_BTJ3[:, frames], batch, frames)
+
+
+def vertex_loss(pose: Pose, target: Pose, batch: Batch, hand: Hand, frames: slice) -> Tensor:
+    """The same over every fourth of the 778 vertices; the true ones are the hand model's of the true pose."""
+    with torch.no_grad():
+        true_BTV3 = vertices_first(hand, target[frames])[:, :, ::4]
+    return _distance(vertices_first(hand, pose[frames])[:, :, ::4], true_BTV3, batch, frames)
+
+
+def _distance(points_BTN3: Tensor, true_BTN3: Tensor, batch: Batch, frames: slice) -> Tensor:
+    distance_BTN = (points_BTN3 - true_BTN3).square().sum(-1).add(1e-8).sqrt()
+    return known_mean(distance_BTN, batch.camera_known_BT[:, frames, None]) / 0.05
 
 
 def code_loss(logits_BTQK: Tensor, index_BTQ: Tensor) -> Tensor:

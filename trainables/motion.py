@@ -56,6 +56,9 @@ class Pose:
     camera_rot_BT33: Tensor  # frame's camera -> first camera
     camera_transl_BT3: Tensor  # metres
 
+    def __getitem__(self, frames: slice) -> Pose:
+        return Pose(**{name: value[:, frames] for name, value in vars(self).items()})
+
 
 def _flat(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
@@ -67,6 +70,14 @@ def joints_first(hand: Hand, pose: Pose) -> Tensor:
     orient = roma.rotmat_to_rotvec(pose.orientation_first_BT33)
     joints = hand.joints(_flat(orient), _flat(pose.hand_pose_BT45), _flat(pose.betas_BT10), _flat(transl))
     return joints.view(*pose.wrist_first_BT3.shape[:-1], 21, 3)
+
+
+def vertices_first(hand: Hand, pose: Pose) -> Tensor:
+    """Skin vertices (B,T,778,3), metres, in the window's first camera."""
+    transl = pose.wrist_first_BT3 - hand.rest_wrist(pose.betas_BT10)
+    orient = roma.rotmat_to_rotvec(pose.orientation_first_BT33)
+    rows = (_flat(orient), _flat(pose.hand_pose_BT45), _flat(pose.betas_BT10), _flat(transl))
+    return hand.vertices(*rows).view(*pose.wrist_first_BT3.shape[:-1], -1, 3)
 
 
 def to_first(batch: Batch, hand: Hand) -> Pose:

@@ -56,9 +56,13 @@ class SampleNoise:
             fill(part, generator)
         return out.to(like.dtype)
 
-    def exponential(self, per_sample: tuple[int, ...], like: Tensor) -> Tensor:
-        """Exp(1) draws of shape (count, *per_sample)."""
-        return self._draw(per_sample, like, lambda part, g: part.exponential_(generator=g))
+    def uniform(self, per_sample: tuple[int, ...], like: Tensor) -> Tensor:
+        """Draws from [0, 1) of shape (count, *per_sample)."""
+        return self._draw(per_sample, like, lambda part, g: part.uniform_(generator=g))
+
+    def normal(self, per_sample: tuple[int, ...], like: Tensor) -> Tensor:
+        """Standard normal draws of shape (count, *per_sample)."""
+        return self._draw(per_sample, like, lambda part, g: part.normal_(generator=g))
 
     def dropout(self, x: Tensor, probability: float) -> Tensor:
         """Dropout of `x` (count, ...), scaled by 1 / (1 - probability)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,17 +17,22 @@ from trainables.noise import CELL, SampleNoise, mix
 from trainables.windows import Batch, Windows
 
 
+SCHEDULES = ("constant", "cosine")
+
+
 @dataclass(frozen=True, kw_only=True)
 class OptimisationConfig:
     epochs: int
     batch: int = 64  # windows a step over all ranks
     learning_rate: float = 1e-3
+    schedule: str = "constant"
     warmup_steps: int = 20
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     # EMA of weights used for evaluation; 0 = off. With it a constant learning rate needs no decay, so that a longer
     # budget continues a shorter one.
     average: float = 0.99
+    compile: bool = False  # of the stage's forward pass, by torch.compile
 
 
 class StageRun:
@@ -69,15 +75,16 @@ class StageRun:
             weight_decay=config.weight_decay,
             foreach=True,
         )
-        for (
-            parameter
-        ) in self.parameters:  # state exists from the start, so that a checkpoint always has the same keys
+        # State exists from the start, so that a checkpoint always has the same keys.
+        for parameter in self.parameters:
             self.optimiser.state[parameter] = {
                 "step": torch.tensor(0.0),
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
         self.averaged = copy.deepcopy(module)
+        if config.compile:
+            module.compile()
         self.best = {key: value.clone() for key, value in module.state_dict().items()}
         self.best_score = float("inf")
         self.epoch = 0
@@ -144,11 +151,17 @@ class StageRun:
             total += loss.detach().double().cpu()
         return float(global_sum(total)) / self.steps_per_epoch
 
+    def learning_rate(self) -> float:
+        """Of the next step: linear warm-up, then constant, or half a cosine down to zero at the last step."""
+        config = self.config
+        rate = config.learning_rate * min(1.0, (self.step + 1) / max(config.warmup_steps, 1))
+        if config.schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * self.step / (config.epochs * self.steps_per_epoch)))
+        return rate
+
     def _update(self, loss: Tensor) -> None:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.learning_rate * min(
-                1.0, (self.step + 1) / max(self.config.warmup_steps, 1)
-            )
+            group["lr"] = self.learning_rate()
         self.optimiser.zero_grad()
         loss.backward()
         sum_gradients(self.parameters)

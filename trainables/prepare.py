@@ -41,13 +41,14 @@ def main() -> None:
 @click.argument("dest")
 @click.option("--clips", default=600, show_default=True, type=click.IntRange(min=1), help="Number of clips.")
 @click.option("--seed", default=0, show_default=True, type=int, help="Equal seeds give equal data sets.")
-def world(dest: str, clips: int, seed: int) -> None:
+@click.option("--hand-free", is_flag=True, help="Render every picture a second time, without the hand.")
+def world(dest: str, clips: int, seed: int, hand_free: bool) -> None:
     """The procedural world: a parametric hand that acts on objects, with truth for every frame."""
     from trainables.mano_file import HandFileError
     from trainables.world import make_world
 
     with _told((HandFileError,)):
-        make_world(dest, clips=clips, seed=seed)
+        make_world(dest, clips=clips, seed=seed, hand_free=hand_free)
         _summarise(dest)
 
 
@@ -85,10 +86,13 @@ def _summarise(dest: str) -> None:
 def summary(dest: str, manifest: dict[str, Any]) -> list[str]:
     """What a data set holds, in a few lines for people."""
     counts = manifest["counts"]
+    images = f"{counts['images']} images"
+    if counts.get("hand_free_images"):
+        images += f" and {counts['hand_free_images']} without the hand"
     lines = [
         (
             f"{manifest['name']} at {dest}: {counts['clips']} clips, {counts['frames']} frames, "
-            f"{counts['images']} images; hand {manifest['hand']}; digest {manifest_digest(manifest)[:12]}"
+            f"{images}; hand {manifest['hand']}; digest {manifest_digest(manifest)[:12]}"
         )
     ]
     for name, setting in sorted(manifest["settings"].items()):

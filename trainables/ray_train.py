@@ -12,8 +12,8 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,20 +41,22 @@ def fit(
     workers: int,
     use_gpu: bool,
     callbacks: list[Any],
+    start_from: str | None = None,
     train: Callable[..., Any] | None = None,
 ) -> None:
     """Train one trial on `workers` Ray Train workers to its end, from its checkpoint where it has one.
 
     `config` is a TrialConfig as JSON; `storage` (a folder or s3:// address) receives
-    `<identity>/checkpoint_...`; `data` is read by every worker; `callbacks` are Ray Train's; `train` stands in
-    for trainables.trial.train_trial. Raises ray.train.TrainingFailedError after a second failure.
+    `<identity>/checkpoint_...`; `data` is read by every worker; `callbacks` are Ray Train's; `start_from` is the folder
+    (likewise) of the model that training begins with; `train` stands in for trainables.trial.train_trial. Raises
+    ray.train.TrainingFailedError after a second failure.
     """
     # With Ray's 2 s between looks at the workers, every report of a short epoch would wait for it.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
     resources = {"CPU": CPUS_PER_WORKER, **({"GPU": 1.0} if use_gpu else {})}
     TorchTrainer(
         functools.partial(_work, train),
-        train_loop_config={"config": config, "data": data, "codebooks": codebooks},
+        train_loop_config={"config": config, "data": data, "codebooks": codebooks, "start_from": start_from},
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu, resources_per_worker=resources),
         run_config=RunConfig(
             name=identity,
@@ -76,7 +78,10 @@ def _work(train: Callable[..., Any] | None, settings: dict[str, Any]) -> None:
     config = TrialConfig.from_json(settings["config"])
     clips = _clips(settings["data"])
     checkpoint = ray.train.get_checkpoint()
-    with checkpoint.as_directory() if checkpoint else nullcontext() as folder:
+    with (
+        checkpoint.as_directory() if checkpoint else nullcontext() as folder,
+        _fetched(settings["start_from"]) as start_from,
+    ):
         resume_from = Path(folder) if folder else None
         report = _Report(resume_from)
         train(
@@ -85,10 +90,24 @@ def _work(train: Callable[..., Any] | None, settings: dict[str, Any]) -> None:
             report=report,
             resume_from=resume_from,
             codebooks=settings["codebooks"],
+            start_from=start_from,
             device=str(get_device()),
         )
         if resume_from is not None:
             report.repeat_if_silent(resume_from)
+
+
+@contextmanager
+def _fetched(url: str | None) -> Iterator[Path | None]:
+    """A copy on this machine of the model's folder at `url`."""
+    if url is None:
+        yield None
+        return
+    from trainables.model_folder import fetch_model
+
+    with tempfile.TemporaryDirectory() as name:
+        fetch_model(url, Path(name))
+        yield Path(name)
 
 
 @functools.lru_cache(maxsize=1)
@@ -101,15 +120,15 @@ def _clips(data: str) -> Clips:
 class _Report:
     """Passes a trial's figures on to Ray Train, with a checkpoint at each stage's end and now and then.
 
-    A report holds what the stage said (`figures`), the seconds over all attempts (`trial_seconds`), and once the
-    predictor trains: `predictor_epoch`, `mpjpe_cm` of the best epoch so far (its weights are the ones kept), all that
+    A report holds what the stage said (`figures`), the seconds over all attempts (`trial_seconds`), those of each stage's
+    epochs as far as they are part of the result (`stage_seconds`), and once the predictor trains: `predictor_epoch`, `mpjpe_cm` of the best epoch so far (its weights are the ones kept), all that
     epoch's figures (`best`) and (epoch, mpjpe_cm) of every epoch (`curve`).
     """
 
     def __init__(self, resume_from: Path | None) -> None:
-        self._state: dict[str, Any] = {"trial_seconds": 0.0, "curve": []}
+        self._state: dict[str, Any] = {"trial_seconds": 0.0, "stage_seconds": {}, "curve": []}
         if resume_from is not None:
-            self._state = json.loads((resume_from / _REPORT_FILE).read_text())
+            self._state |= json.loads((resume_from / _REPORT_FILE).read_text())
         self._before_s = self._state["trial_seconds"]
         self._begun = self._saved = time.monotonic()
         self._silent = True
@@ -119,6 +138,10 @@ class _Report:
         now = time.monotonic()
         state = self._state
         state |= {"figures": figures, "trial_seconds": self._before_s + now - self._begun}
+        spent = state["stage_seconds"]
+        state["stage_seconds"] = spent | {
+            figures["stage"]: spent.get(figures["stage"], 0.0) + figures.get("seconds", 0.0)
+        }
         if "mpjpe_cm" in figures:
             state["predictor_epoch"] = figures["epoch"]
             state["curve"] = [*state["curve"], [figures["epoch"], figures["mpjpe_cm"]]]

@@ -8,6 +8,13 @@ from torch.nn import functional as F
 
 from trainables.noise import SampleNoise
 
+PRECISIONS = ("float32", "bfloat16")
+
+
+def autocast(like: Tensor, precision: str) -> torch.autocast:
+    """Run a network's matrix products in bfloat16 where `precision` says so; losses and the hand stay outside."""
+    return torch.autocast(like.device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
 
 class Attention(nn.Module):
     """Multi-head attention through PyTorch's fused kernel."""
@@ -44,14 +51,20 @@ class Layer(nn.Module):
     def forward(
         self, x_BTD: Tensor, memory_BSD: Tensor | None = None, noise: SampleNoise | None = None
     ) -> Tensor:
-        def drop(y: Tensor) -> Tensor:
-            return y if noise is None else noise.dropout(y, self.dropout)
+        return self.rest(x_BTD + self.drop(self.self_attention(x_BTD), noise), memory_BSD, noise)
 
-        y = self.norms[0](x_BTD)
-        x_BTD = x_BTD + drop(self.attention(y, y))
+    def self_attention(self, x_BTD: Tensor) -> Tensor:
+        y_BTD = self.norms[0](x_BTD)
+        return self.attention(y_BTD, y_BTD)
+
+    def rest(self, x_BTD: Tensor, memory_BSD: Tensor | None, noise: SampleNoise | None) -> Tensor:
+        """What follows the self-attention."""
         if self.cross is not None and memory_BSD is not None:
-            x_BTD = x_BTD + drop(self.cross(self.norms[1](x_BTD), memory_BSD))
-        return x_BTD + drop(self.feed_forward(self.norms[-1](x_BTD)))
+            x_BTD = x_BTD + self.drop(self.cross(self.norms[1](x_BTD), memory_BSD), noise)
+        return x_BTD + self.drop(self.feed_forward(self.norms[-1](x_BTD)), noise)
+
+    def drop(self, y_BTD: Tensor, noise: SampleNoise | None) -> Tensor:
+        return y_BTD if noise is None else noise.dropout(y_BTD, self.dropout)
 
 
 def learned(*shape: int, scale: float = 0.02) -> nn.Parameter:

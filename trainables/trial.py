@@ -5,6 +5,7 @@ model = train_trial(TrialConfig(setting="objects"), read_clips("~/data/world"), 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +17,17 @@ from safetensors.torch import load_file, save_file
 from trainables.clips import Clips
 from trainables.collective import world
 from trainables.evaluate import best_contact_threshold
+from trainables.frozen_encoders import IMAGE_WIDTHS, TEXT_WIDTHS, feature_tables
 from trainables.hand import load_hand
-from trainables.latentact import LatentAct, ModelError, save_model
+from trainables.latentact import LatentAct, ModelError
+from trainables.model_folder import load_model, save_model
 from trainables.noise import mix
 from trainables.optimisation import StageRun
 from trainables.shelf import Shelf
 from trainables.splits import part_clips
-from trainables.stages import STAGES, codebook_stage, fit_statistics, indexer_stage, predictor_stage
+from trainables.stages import codebook_stage, fit_statistics, indexer_stage, predictor_stage
 from trainables.trial_config import TrialConfig, codebook_identity
-from trainables.windows import Windows
+from trainables.windows import HIDEABLE, Windows
 
 Report = Callable[[dict[str, Any], Callable[[Path], None]], None]
 STAGE_RUNS = {"codebook": codebook_stage, "indexer": indexer_stage, "predictor": predictor_stage}
@@ -32,8 +35,22 @@ STAGE_RUNS = {"codebook": codebook_stage, "indexer": indexer_stage, "predictor":
 
 def part_windows(config: TrialConfig, clips: Clips, part: str) -> Windows:
     """The windows of one part, as this trial sees them."""
-    index = part_clips(clips, config.setting, part)
-    return Windows(clips, index, length=config.window, stride=config.stride, protocol=config.protocol)  # type: ignore[arg-type]
+    image = config.image_encoder if config.image_encoder in IMAGE_WIDTHS else None
+    text = config.text_encoder if config.text_encoder in TEXT_WIDTHS else None
+    features = None
+    if image or text:
+        features = feature_tables(clips, image=image, text=text, hand_free=config.hand_free)
+    return Windows(
+        clips,
+        part_clips(clips, config.setting, part),
+        length=config.window,
+        stride=config.stride,
+        protocol=config.protocol,  # type: ignore[arg-type]
+        mode=config.mode,  # type: ignore[arg-type]
+        hand_free=config.hand_free,
+        features=features,
+        hidden=config.without if config.without in HIDEABLE else "",
+    )
 
 
 def train_trial(
@@ -43,15 +60,18 @@ def train_trial(
     report: Report,
     resume_from: Path | None = None,
     codebooks: str | None = None,
+    start_from: Path | None = None,
     device: str = "cpu",
 ) -> LatentAct:
-    """Train the three stages.
+    """Train the stages of the trial's method.
 
     Args:
         report: called after every epoch of every stage with its metrics and a function that writes a checkpoint
             into a folder. Only predictor epochs carry `mpjpe_cm` and its kin (validation, end to end).
         resume_from: a folder such a function wrote; training goes on from it bit for bit.
         codebooks: url of the shelf where trained codebooks are found and left for others.
+        start_from: folder of the model whose weights and statistics training begins with, in place of random ones;
+            `config.start_from` is the digest of its tensors.
 
     Raises:
         ClipsError: the data do not have this setting, or no clip of a part is long enough.
@@ -67,10 +87,15 @@ def train_trial(
     train, val = part_windows(config, clips, "train"), part_windows(config, clips, "val")
     with torch.random.fork_rng():
         torch.manual_seed(mix(config.seed))  # initial weights; no other draw uses the global generator
-        model = LatentAct(config.model(data=clips.name, data_digest=clips.digest, hand=hand.name), hand).to(
-            device
+        encoders = train.features.digests if train.features else {}
+        shape = config.model(
+            data=clips.name, data_digest=clips.digest, hand=hand.name, encoders=encoders
         )
-    fit_statistics(model, train)
+        model = LatentAct(shape, hand).to(device)
+    if config.start_from:
+        _start_from(model, start_from, config.start_from)
+    else:
+        fit_statistics(model, train)
     tensors, numbers = _read_checkpoint(resume_from, config) if resume_from else ({}, {})
     if tensors:
         model.load_state_dict(
@@ -79,7 +104,8 @@ def train_trial(
     shelf = Shelf(codebooks) if codebooks else None
     identity = codebook_identity(config, clips.digest, workers=world()[1], device=torch.device(device).type)
 
-    for stage in STAGES[STAGES.index(numbers.get("stage", "codebook")) :]:
+    stages = config.stages
+    for stage in stages[stages.index(numbers.get("stage", stages[0])) :]:
         run = STAGE_RUNS[stage](model, train, val, config)
         if numbers.get("stage") == stage:
             run.load_state(tensors, numbers)
@@ -92,24 +118,54 @@ def train_trial(
     return model.eval()
 
 
+def _start_from(model: LatentAct, folder: Path | None, digest: str) -> None:
+    """Take over all tensors of the model in `folder`.
+
+    Raises:
+        ModelError: no folder is given, it holds another model than `digest`, or one of another architecture.
+    """
+    if folder is None:
+        raise ModelError(f"start_from {digest}: give the folder of the model that training begins with")
+    found = tensors_digest(folder)
+    if found != digest:
+        raise ModelError(f"{folder}: its tensors have digest {found}, the trial was to start from {digest}")
+    theirs, ours = load_model(folder, hand=model.hand).state_dict(), model.state_dict()
+    differ = sorted(
+        name
+        for name in theirs.keys() | ours.keys()
+        if name not in theirs or name not in ours or theirs[name].shape != ours[name].shape
+    )
+    if differ:
+        raise ModelError(
+            f"{folder}: {len(differ)} tensors differ in name or shape, such as {differ[0]}; fine-tuning keeps the "
+            "architecture: set method, codes, width, quantizers, depths and encoders as that model has them"
+        )
+    model.load_state_dict(theirs)
+
+
+def tensors_digest(folder: Path) -> str:
+    """16 hex digits of a model's tensors: what `TrialConfig.start_from` takes."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
+
+
 def _train_stage(
     stage: str, run: StageRun, model: LatentAct, val: Windows, config: TrialConfig, report: Report
 ) -> None:
-    getattr(model, stage).requires_grad_(True)
+    run.module.requires_grad_(True)
     for metrics in run.run():
         epochs = run.config.epochs
 
         def save(folder: Path) -> None:
             _write_checkpoint(folder, stage, run, model, config)
             if stage == "predictor":
-                current = {k: v.clone() for k, v in model.predictor.state_dict().items()}
-                model.predictor.load_state_dict(run.best)
+                current = {k: v.clone() for k, v in run.module.state_dict().items()}
+                run.module.load_state_dict(run.best)
                 model.contact_threshold.fill_(best_contact_threshold(model.forecast, val)[0])
                 save_model(model, folder)
-                model.predictor.load_state_dict(current)
+                run.module.load_state_dict(current)
 
         report({"stage": stage, "epochs": epochs, **metrics}, save)
-    getattr(model, stage).requires_grad_(False)
+    run.module.requires_grad_(False)
     if stage == "predictor":
         model.contact_threshold.fill_(best_contact_threshold(model.forecast, val)[0])
 
@@ -125,7 +181,8 @@ def _write_checkpoint(folder: Path, stage: str, run: StageRun, model: LatentAct,
 
 def _read_checkpoint(folder: Path, config: TrialConfig) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     record = json.loads((folder / "trial.json").read_text())
-    ours, theirs = config.to_json() | {"epochs": 0}, record["config"] | {"epochs": 0}
+    budget = {"epochs": 0} if config.schedule == "constant" else {}
+    ours, theirs = config.to_json() | budget, record["config"] | budget
     if ours != theirs:
         differ = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         raise ModelError(f"{folder}/trial.json is of another trial: {', '.join(differ)} differ")

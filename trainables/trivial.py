@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from trainables import metrics
-from trainables.evaluate import Evaluation, Predict, batches, best_contact_threshold, evaluate
+from trainables.evaluate import Predict, batches, best_contact_threshold, evaluate
+from trainables.evaluation import Evaluation
 from trainables.windows import Batch, Windows
 
 Key = Callable[[str], str]
@@ -190,14 +191,20 @@ def best_motion_keys(sums: TextSums, val: Windows, *, batch: int = 256) -> dict[
 
 
 def evaluate_trivial(
-    train: Windows, val: Windows, test: Windows, group: str, *, batch: int = 256
+    train: Windows,
+    val: Windows,
+    test: Windows,
+    group: str,
+    *,
+    batch: int = 256,
+    finger_V: Tensor | None = None,
 ) -> dict[str, Evaluation]:
     """Every trivial predictor, learned on `train`, chosen on `val`, scored on `test`.
 
     "mean_trajectory", "moved_trajectory", "constant_pose": motion, with each vertex's frequency as contact, cut at the
     threshold that is best on val. "vertex_frequency_oracle" and "text_frequency_oracle": the mean trajectory, with
     contact by vertex and by text and vertex, cut at the threshold that is best on the test windows themselves: the F1
-    to beat, which no honest choice of a threshold exceeds.
+    to beat, which no honest choice of a threshold exceeds. `finger_V` as in `evaluate`.
 
     Raises:
         ValueError: as `evaluate`, and where training windows know no contact or no camera.
@@ -209,7 +216,9 @@ def evaluate_trivial(
     scores: dict[str, Evaluation] = {}
     for motion in get_args(Motion):
         predict = trivial_predictor(sums, test.texts, motion, keys[motion])
-        scores[motion] = evaluate(predict, test, group, batch=batch, contact_threshold=threshold)
+        scores[motion] = evaluate(
+            predict, test, group, batch=batch, contact_threshold=threshold, finger_V=finger_V
+        )
 
     def by_text(texts: Sequence[str], name: str) -> Predict:
         return trivial_predictor(sums, texts, "mean_trajectory", keys["mean_trajectory"], KEYS[name])
@@ -226,5 +235,7 @@ def evaluate_trivial(
     }
     for name, predict in oracles.items():
         threshold, _ = best_contact_threshold(predict, test, batch=batch)
-        scores[name] = evaluate(predict, test, group, batch=batch, contact_threshold=threshold)
+        scores[name] = evaluate(
+            predict, test, group, batch=batch, contact_threshold=threshold, finger_V=finger_V
+        )
     return scores

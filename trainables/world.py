@@ -33,11 +33,17 @@ IMAGE_EVERY = 4  # frames
 
 
 def make_world(
-    dest: str | os.PathLike[str], *, clips: int = 600, seed: int = 0, hand: Hand | None = None
+    dest: str | os.PathLike[str],
+    *,
+    clips: int = 600,
+    seed: int = 0,
+    hand: Hand | None = None,
+    hand_free: bool = False,
 ) -> dict[str, Any]:
     """Write the world to a folder or s3:// and return its manifest; a world already there is left alone.
 
     hand: the model whose hand is shown; MANO from $MANO_PATH or the stand-in by default.
+    hand_free: render every picture a second time without the hand.
     Raises ClipsError where `dest` holds something else, ValueError for less than one clip.
     """
     if clips < 1:
@@ -46,6 +52,8 @@ def make_world(
     source = {
         "importer": "world", "version": VERSION, "clips": clips, "seed": seed, "image_px": IMAGE_SIZE, "focal_px": FOCAL_PX,
     }  # fmt: skip
+    if hand_free:  # only then, so that a world without is the same data set as before
+        source["hand_free"] = True
     with write_clips(
         dest, name="world", hand=hand.name, source=source, contact_radius_m=CONTACT_RADIUS_M
     ) as writer:
@@ -57,7 +65,8 @@ def make_world(
 
         def batch(start: int) -> list[Clip]:
             with torch.no_grad():  # holds for the thread that says so
-                return _batch_of_clips(hand, plans[start : start + BATCH], scenes, clutter, start, seed)
+                here = plans[start : start + BATCH]
+                return _batch_of_clips(hand, here, scenes, clutter, start, seed, hand_free=hand_free)
 
         # Batches side by side, each in one thread, are faster than threads within each small operation, and sums come
         # out the same on machines with more cores.
@@ -74,7 +83,14 @@ def make_world(
 
 
 def _batch_of_clips(
-    hand: Hand, plans: list[Plan], scenes: list[Scene], clutter: list[Samples], start: int, seed: int
+    hand: Hand,
+    plans: list[Plan],
+    scenes: list[Scene],
+    clutter: list[Samples],
+    start: int,
+    seed: int,
+    *,
+    hand_free: bool,
 ) -> list[Clip]:
     rngs = [np.random.default_rng([seed, 3, start + i]) for i in range(len(plans))]
     here = [scenes[plan.scene] for plan in plans]
@@ -83,7 +99,9 @@ def _batch_of_clips(
     first = count.cumsum(0) - count
     within = torch.arange(len(motion.clip_F)) - first[motion.clip_F]
     shown = torch.nonzero(within % IMAGE_EVERY == 0)[:, 0]
-    pictures = draw_pictures(hand, motion, here, [clutter[plan.scene] for plan in plans], shown).numpy()
+    about = [clutter[plan.scene] for plan in plans]
+    pictures = draw_pictures(hand, motion, here, about, shown).numpy()
+    without = draw_pictures(hand, motion, here, about, shown, hand_free=True).numpy() if hand_free else None
     columns = _camera_columns(hand, motion, first)
     made: list[Clip] = []
     for i, plan in enumerate(plans):
@@ -105,6 +123,8 @@ def _batch_of_clips(
                 contact_known=np.ones(int(count[i]), dtype=bool),
                 image_frame=within[shown[mine]].tolist(),
                 image_png=[encode_png(pictures[row]) for row in mine.tolist()],
+                hand_free_frame=[] if without is None else within[shown[mine]].tolist(),
+                hand_free_png=[] if without is None else [encode_png(without[row]) for row in mine.tolist()],
             )
         )
     return made

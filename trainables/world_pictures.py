@@ -66,16 +66,24 @@ def _objects(motion: Motion) -> Samples:
 
 
 def draw_pictures(
-    hand: Hand, motion: Motion, scenes: list[Scene], clutter: list[Samples], shown_I: Tensor
+    hand: Hand,
+    motion: Motion,
+    scenes: list[Scene],
+    clutter: list[Samples],
+    shown_I: Tensor,
+    *,
+    hand_free: bool = False,
 ) -> Tensor:
-    """RGB (I, 64, 64, 3) uint8 of some frames of the batch; one scene and its clutter's samples for each clip."""
+    """RGB (I, 64, 64, 3) uint8 of some frames of the batch; one scene and its clutter's samples for each clip.
+
+    hand_free: the same scene without the hand and its shadow.
+    """
     thing = _objects(motion)
     still = [torch.stack(part) for part in zip(*clutter, strict=True)]
     skin_colour = torch.tensor([scene.skin_colour for scene in scenes], dtype=torch.float32)
     pictures = []
     for rows in shown_I.split(_PICTURES_AT_ONCE):
         clip = motion.clip_F[rows]
-        skin, skin_normals = mesh_samples(motion.world_skin(rows), hand.faces, _HAND_SAMPLES)
         turn = motion.object_rot_F33[rows].float().mT
         at = motion.object_at_F3[rows].float()[:, None]
         own = [scenes[i] for i in clip.tolist()]
@@ -86,14 +94,11 @@ def draw_pictures(
             table_colour_I3=torch.tensor([s.table_colour for s in own], dtype=torch.float32),
             wall_colour_I3=torch.tensor([s.wall_colour for s in own], dtype=torch.float32),
         )
-        pictures.append(
-            render(
-                torch.cat([skin, thing[0][clip] @ turn + at, still[0][clip]], dim=1),
-                torch.cat([skin_normals, thing[1][clip] @ turn, still[1][clip]], dim=1),
-                torch.cat(
-                    [skin_colour[clip][:, None].expand_as(skin), thing[2][clip], still[2][clip]], dim=1
-                ),
-                view,
-            )
-        )
+        shown: list[Samples] = [(thing[0][clip] @ turn + at, thing[1][clip] @ turn, thing[2][clip])]
+        shown.append((still[0][clip], still[1][clip], still[2][clip]))
+        if not hand_free:
+            skin, skin_normals = mesh_samples(motion.world_skin(rows), hand.faces, _HAND_SAMPLES)
+            shown.insert(0, (skin, skin_normals, skin_colour[clip][:, None].expand_as(skin)))
+        points, normals, colours = (torch.cat(part, dim=1) for part in zip(*shown, strict=True))
+        pictures.append(render(points, normals, colours, view))
     return torch.cat(pictures)

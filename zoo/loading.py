@@ -35,7 +35,7 @@ def load(
 def load_folder(folder: Path, *, mano_path: str | os.PathLike[str] | None = None, device: str = "cpu") -> Any:
     """The model in a bundle's folder, which the caller has verified."""
     from trainables.hand import load_hand
-    from trainables.latentact import load_model
+    from trainables.model_folder import load_model
 
     hand = load_hand(mano_path) if mano_path else None
     return load_model(folder, hand=hand, device=device)

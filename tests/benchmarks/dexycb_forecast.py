@@ -23,7 +23,8 @@ import torch
 
 from trainables.clips import read_clips
 from trainables.dexycb import PHASES
-from trainables.evaluate import Evaluation, average_seeds, best_contact_threshold, evaluate, join_folds
+from trainables.evaluate import best_contact_threshold, evaluate
+from trainables.evaluation import Evaluation, average_seeds, join_folds
 from trainables.splits import fold_settings, setting_group
 from trainables.trial import part_windows, train_trial
 from trainables.trial_config import TrialConfig, code_digest

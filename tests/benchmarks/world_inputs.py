@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from trainables.clips import Clips, read_clips
-from trainables.evaluate import Evaluation, evaluate
+from trainables.evaluate import evaluate
+from trainables.evaluation import Evaluation
 from trainables.latentact import LatentAct, Prediction
 from trainables.splits import setting_group
 from trainables.trial import part_windows, train_trial

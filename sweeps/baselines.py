@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""Is the codebook worth it? LatentAct against predictors without one, with the same inputs and the same budget.
+
+    ray job submit --working-dir . -- python sweeps/baselines.py --data s3://bucket/holoassist --split objects --seeds 3
+
+Cost: 4 trainings x settings x seeds x folds, each of as many epochs as all stages of LatentAct have together; nearest
+training clip and mean trajectory are only evaluated. The same command again resumes, or reuses what is there.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+# Started as a script, Python looks for modules in this folder instead of the repository.
+sys.path[0] = str(ROOT)
+
+import click
+
+from sweeps.command import comparison_options, fail_clearly, plan_comparison
+
+# The first is what the others are compared with. Depth 4 is that of the paper's HCTFormer.
+CONTENDERS: dict[str, dict[str, Any]] = {
+    "latentact": {},
+    "transformer": {"method": "transformer", "decoder_depth": 4},
+    "diffusion": {"method": "diffusion"},
+    "diffusion-codebook": {"method": "diffusion-codebook"},
+}
+UNTRAINED = ("retrieval", "mean trajectory")
+
+EXAMPLES = """\
+\b
+Examples:
+  python sweeps/baselines.py --data data/world --split objects,actions --seeds 3
+  python sweeps/baselines.py --data s3://bucket/dexycb --split subjects --folds 8 --protocol goal --out tables
+  python sweeps/baselines.py --data s3://bucket/clips --set codes=512 --set width=512 --mode interpolate
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@comparison_options
+@fail_clearly
+def main(retry: str | None, out: Path | None, **request: Any) -> int:
+    """Train LatentAct and its rivals, and compare them on test with intervals and paired tests."""
+    from sweeps.comparison import run_comparison
+
+    plan, store = plan_comparison(kind="baselines", contenders=CONTENDERS, untrained=UNTRAINED, **request)
+    os.chdir(ROOT)  # Ray's workers look for modules where the driver stands
+    return run_comparison(plan, store, out=out, retry_failed=retry == "failed")
+
+
+if __name__ == "__main__":
+    main()
