@@ -6,6 +6,7 @@ from typing import Any
 
 from sweeps.ledger import TrialRecord
 from sweeps.plan import SweepPlan
+from trainables.frozen_encoders import IMAGE_WIDTHS, TEXT_WIDTHS
 from trainables.hand import FINGERS
 
 _CARD = """\
@@ -16,7 +17,9 @@ point (LatentAct, CVPR 2025; reimplemented).
 
 - Data: {plan.data_name}, digest `{plan.data_digest}`, setting `{setting}`; held-out groups: {test[group]}.
 - Contact point: protocol `{plan.protocol}`{look_ahead}.
-- Trial `{best.identity}`: {params}; {best.epochs} predictor epochs, of which validation chose the best.
+- Inputs: image by `{config.image_encoder}`{hand_free}, text by `{config.text_encoder}`, contact by
+  `{config.contact_encoder}`; mode `{config.mode}`.{frozen}
+- Trial `{best.identity}`: {params}; {best.epochs} predictor epochs, of which validation chose the best.{tuned}
 - {hand}
 
 ## Figures
@@ -60,8 +63,20 @@ def write_card(name: str, plan: SweepPlan, setting: str, best: TrialRecord, metr
         hand = (
             f"Made with the project's stand-in hand ({metrics['hand']}): figures do not carry over to MANO."
         )
+    config = plan.config(setting, **best.params)
+    frozen = [
+        name for name in (config.image_encoder, config.text_encoder) if name in IMAGE_WIDTHS | TEXT_WIDTHS
+    ]
     return _CARD.format(
         name=name,
+        config=config,
+        hand_free=" from which the hand was removed" if config.hand_free else "",
+        frozen=f"\n  Weights of {' and '.join(frozen)} are not part of the bundle; `config.json` names their digests."
+        if frozen
+        else "",
+        tuned=f"\n  Training began from the model with tensors `{config.start_from}`."
+        if config.start_from
+        else "",
         plan=plan,
         setting=setting,
         best=best,

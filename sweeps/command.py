@@ -15,6 +15,7 @@ from sweeps.comparison_plan import COMPARED, ComparisonPlan
 from sweeps.plan import Axis, SweepError, SweepPlan, choose_settings, parse_fixed
 from trainables.clip_format import manifest_digest
 from trainables.clips import ClipsError, read_manifest
+from trainables.frozen_encoders import EncoderError
 from trainables.trial_config import ConfigError
 from zoo import settings as zoo_settings
 from zoo.errors import ZooError
@@ -30,7 +31,7 @@ def fail_clearly(command: Callable[..., int]) -> Callable[..., None]:
     def run(**options: Any) -> None:
         try:
             sys.exit(command(**options))
-        except (SweepError, ClipsError, ConfigError, ZooError) as error:
+        except (SweepError, ClipsError, ConfigError, EncoderError, ZooError) as error:
             raise click.ClickException(str(error)) from None
 
     return run

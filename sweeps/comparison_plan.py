@@ -10,7 +10,7 @@ from sweeps.plan import Plan, SweepError
 from trainables.trial_config import METHODS, TrialConfig
 
 # Fields of a trial that a comparison decides by itself.
-COMPARED = ("method", "mode")
+COMPARED = ("mode",)
 
 
 @dataclass(frozen=True, kw_only=True)

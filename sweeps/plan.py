@@ -167,7 +167,7 @@ class SweepPlan(Plan):
 
 
 # Fields of a trial that options of their own decide, and those that no forecast may have (`without`: the oracle).
-_DECIDED = ("setting", "protocol", "epochs", "seed", "without", "start_from")
+_DECIDED = ("setting", "method", "protocol", "epochs", "seed", "without", "start_from")
 SEARCHED = ("codes", "decoder_depth")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from sweeps.card import show, write_card
 from trainables.hand import FINGERS
+from trainables.trial_config import TrialConfig
 
 
 def interval(value: float) -> dict[str, Any]:
@@ -23,8 +24,11 @@ def summary(fingers: bool, shift: float) -> dict[str, Any]:
     return {"group": "object", "groups": 3, "clips": 9, "metrics": metrics}
 
 
-def card(fingers: bool = True) -> str:
-    plan: Any = SimpleNamespace(data_name="world", data_digest="d1", protocol="first")
+def card(fingers: bool = True, **fields: Any) -> str:
+    config = TrialConfig(setting="objects", **fields)
+    plan: Any = SimpleNamespace(
+        data_name="world", data_digest="d1", protocol="first", config=lambda setting, **params: config
+    )
     best: Any = SimpleNamespace(identity="abc", params={"codes": 256}, epochs=6)
     metrics = {
         "val": summary(fingers, 0.25),
@@ -54,6 +58,14 @@ def test_evaluations_without_fingers_make_a_card_without_their_table() -> None:
     text = card(fingers=False)
     assert "by finger" not in text and "contact_ap" in text
     assert "\n\n\n" not in text
+
+
+def test_inputs_and_origin_are_named() -> None:
+    assert "image by `conv`, text by `words`" in card() and "Training began" not in card()
+    text = card(image_encoder="deit", text_encoder="minilm", hand_free=True, start_from="0123456789abcdef")
+    assert "image by `deit` from which the hand was removed, text by `minilm`" in text
+    assert "Weights of deit and minilm are not part of the bundle" in text
+    assert "Training began from the model with tensors `0123456789abcdef`" in text
 
 
 def test_show() -> None:

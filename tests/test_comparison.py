@@ -69,7 +69,7 @@ def test_the_contenders_are_those_that_were_asked_for() -> None:
 
     asked = plan("baselines", mode="interpolate", fixed=(("decoder_depth", 2),))
     assert fields(asked, "latentact") == ("latentact", "", 2, "goal", "interpolate")
-    assert fields(asked, "transformer") == ("transformer", "", 4, "goal", "interpolate")  # HCTFormer's depth
+    assert fields(asked, "transformer") == ("transformer", "", 2, "goal", "interpolate")
     assert fields(asked, "diffusion-codebook") == ("diffusion-codebook", "", 2, "goal", "interpolate")
     asked = plan("ablations")
     assert fields(asked, "no codebook") == ("transformer", "", 1, "goal", "forecast")

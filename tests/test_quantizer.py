@@ -1,7 +1,7 @@
 import torch
 
 from trainables.noise import SampleNoise
-from trainables.quantizer import QuantizerConfig, ResidualQuantizer, perplexity
+from trainables.quantizer import QuantizerConfig, ResidualQuantizer
 
 CONFIG = QuantizerConfig(codes=16, width=4, quantizers=3, quantizer_dropout=0.0)
 

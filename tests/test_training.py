@@ -1,128 +1,139 @@
-"""Training resumes bit for bit, and two ranks give what one gives."""
+"""What a trial reports, refuses and shares, and that a model is the same after it was saved."""
+
+from __future__ import annotations
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
 
 from tests.tiny_clips import tiny_clips
-from trainables.clips import read_clips
-from trainables.hand import load_hand
+from tests.tiny_trials import TINY, Recorder, Stopped, checkpoint, tiny, train
+from trainables.clips import Clips
 from trainables.latentact import LatentAct, ModelError
-from trainables.model_folder import load_model
-from trainables.stages import codebook_stage, fit_statistics
-from trainables.trial import part_windows, train_trial
-from trainables.trial_config import TrialConfig, codebook_identity, trial_identity
-
-CONFIG = TrialConfig(
-    setting="objects",
-    window=8,
-    stride=1,
-    codes=16,
-    width=16,
-    quantizers=2,
-    batch=32,
-    codebook_epochs=2,
-    indexer_epochs=2,
-    epochs=2,
-)
+from trainables.model_folder import load_model, save_model
+from trainables.trial import train_trial
+from trainables.trial_config import METHODS, codebook_identity, trial_identity
 
 
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    return tiny_clips(tmp_path_factory.mktemp("data") / "tiny")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+    return tiny_clips(tmp_path_factory.mktemp("data") / "tiny", clips=16)
 
 
 @pytest.fixture(scope="module")
-def whole(clips, tmp_path_factory):
+def whole(clips: Clips, tmp_path_factory: pytest.TempPathFactory) -> tuple[LatentAct, Recorder, Path]:
     """An uninterrupted trial: its model, what it reported, and its checkpoint after every epoch."""
-    folder, reports = tmp_path_factory.mktemp("whole"), []
-
-    def report(metrics, save):
-        save(folder / f"{len(reports)}")
-        reports.append(metrics)
-
-    return train_trial(CONFIG, clips, report=report), reports, folder
+    folder = tmp_path_factory.mktemp("whole")
+    return *train(TINY, clips, folder), folder
 
 
-def test_reports_every_epoch_and_figures_only_from_the_predictor(whole):
-    _, reports, _ = whole
-    assert [(r["stage"], r["epoch"]) for r in reports] == [
-        (stage, epoch) for stage in ("codebook", "indexer", "predictor") for epoch in (1, 2)
-    ]
-    assert [("mpjpe_cm" in r) for r in reports] == [False] * 4 + [True] * 2
+def test_reports_every_epoch_and_figures_only_from_the_predictor(whole) -> None:
+    _, recorder, _ = whole
+    assert recorder.stages == [(stage, n) for stage in ("codebook", "indexer", "predictor") for n in (1, 2)]
+    assert [("mpjpe_cm" in report) for report in recorder.reports] == [False] * 4 + [True] * 2
 
 
-@pytest.mark.parametrize("after", range(6))
-def test_resume_is_bit_for_bit(clips, whole, after):
-    model, reports, folder = whole
-    rest = []
-    again = train_trial(
-        CONFIG, clips, report=lambda metrics, save: rest.append(metrics), resume_from=folder / f"{after}"
-    )
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, again.state_dict()[name]), name
-    strip = [{k: v for k, v in r.items() if k != "seconds"} for r in reports[after + 1 :]]
-    assert [{k: v for k, v in r.items() if k != "seconds"} for r in rest] == strip
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"latentact"}))
+def test_every_method_trains_its_stages_and_no_other(clips: Clips, method: str) -> None:
+    once = {"codebook_epochs": 1, "indexer_epochs": 1, "epochs": 1}
+    model, recorder = train(tiny(method=method, **once), clips)
+    assert recorder.stages == [(stage, 1) for stage in METHODS[method]]
+    assert (model.codebook is None) == (model.indexer is None) == ("codebook" not in METHODS[method])
+    assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_checkpoint_of_another_trial_is_refused(clips, whole):
-    other = TrialConfig.from_json({**CONFIG.to_json(), "codes": 32})
+def test_without_the_indexer_true_codes_are_used_and_nothing_can_be_predicted(clips: Clips) -> None:
+    config = tiny(without="indexer", codebook_epochs=1, epochs=1)
+    model, recorder = train(config, clips)
+    assert recorder.stages == [("codebook", 1), ("predictor", 1)] and model.indexer is None
+    with pytest.raises(ModelError, match="true codes of the future"):
+        model.predict(text="push left")
+
+
+def test_the_indexer_learns_beside_the_predictor_only_with_a_code_weight(
+    clips: Clips, tmp_path: Path
+) -> None:
+    moved = {}
+    for weight in (0.0, 0.3):
+        folder = tmp_path / str(weight)
+        train(tiny(code_weight=weight, codebook_epochs=1, indexer_epochs=1, epochs=2), clips, folder)
+        first, second = (checkpoint(folder / f"{n}")[0] for n in (2, 3))
+        names = [name for name in first if name.startswith("model.indexer.")]
+        moved[weight] = sum(not torch.equal(first[name], second[name]) for name in names)
+        codebook = [name for name in first if name.startswith("model.codebook.")]
+        assert names and codebook and all(torch.equal(first[name], second[name]) for name in codebook)
+    assert moved[0.0] == 0 and moved[0.3] > 10
+
+
+def test_checkpoint_of_another_trial_is_refused(clips: Clips, whole) -> None:
     with pytest.raises(ModelError, match="codes differ"):
-        train_trial(other, clips, report=lambda metrics, save: None, resume_from=whole[2] / "1")
+        train_trial(tiny(codes=32), clips, report=Recorder(), resume_from=whole[2] / "1")
 
 
-def test_longer_budget_continues_the_shorter_one(clips, whole):
-    longer = TrialConfig.from_json({**CONFIG.to_json(), "epochs": 3})
-    rest = []
-    train_trial(longer, clips, report=lambda m, save: rest.append(m), resume_from=whole[2] / "5")
-    assert [(r["stage"], r["epoch"]) for r in rest] == [("predictor", 3)]
-    identities = [trial_identity(c, "d", workers=1, device="cpu") for c in (CONFIG, longer)]
-    assert identities[0] == identities[1]
+def test_longer_budget_continues_the_shorter_one(clips: Clips, whole) -> None:
+    longer, recorder = tiny(epochs=3), Recorder()
+    train_trial(longer, clips, report=recorder, resume_from=whole[2] / "5")
+    assert recorder.stages == [("predictor", 3)]
+    identities = {trial_identity(c, "d", workers=1, device="cpu") for c in (TINY, longer)}
+    assert len(identities) == 1
 
 
-def test_shelf_gives_the_codebook_to_the_next_trial(clips, tmp_path):
+def test_a_cosine_schedule_makes_the_budget_part_of_the_trial(clips: Clips, tmp_path: Path) -> None:
+    config = tiny(method="transformer", schedule="cosine", epochs=1)
+    train(config, clips, tmp_path)
+    longer = tiny(method="transformer", schedule="cosine", epochs=2)
+    with pytest.raises(ModelError, match="of another trial: epochs differ"):
+        train_trial(longer, clips, report=Recorder(), resume_from=tmp_path / "0")
+    train_trial(config, clips, report=Recorder(), resume_from=tmp_path / "0")
+    identities = {trial_identity(c, "d", workers=1, device="cpu") for c in (config, longer)}
+    assert len(identities) == 2
+
+
+def test_shelf_gives_the_codebook_to_the_next_trial(clips: Clips, tmp_path: Path) -> None:
     shelf = f"{tmp_path}/shelf"
-    first = train_trial(CONFIG, clips, report=lambda m, save: None, codebooks=shelf)
-    stages = []
-    deeper = TrialConfig.from_json({**CONFIG.to_json(), "decoder_depth": 2})
-    second = train_trial(deeper, clips, report=lambda m, save: stages.append(m["stage"]), codebooks=shelf)
-    assert "codebook" not in stages
+    config, deeper = (tiny(indexer_epochs=1, epochs=1, decoder_depth=depth) for depth in (1, 2))
+    first = train_trial(config, clips, report=Recorder(), codebooks=shelf)
+    recorder = Recorder()
+    second = train_trial(deeper, clips, report=recorder, codebooks=shelf)
+    assert recorder.stages == [("indexer", 1), ("predictor", 1)]
     for name, value in first.codebook.state_dict().items():
         assert torch.equal(value, second.codebook.state_dict()[name]), name
     # A damaged codebook is not used, but trained again.
-    identity = codebook_identity(CONFIG, clips.digest, workers=1, device="cpu")
+    identity = codebook_identity(config, clips.digest, workers=1, device="cpu")
     blob = Path(shelf, identity, "codebook.safetensors")
     blob.write_bytes(blob.read_bytes()[:-1] + b"x")
-    stages.clear()
-    train_trial(deeper, clips, report=lambda m, save: stages.append(m["stage"]), codebooks=shelf)
-    assert stages.count("codebook") == 2
+    recorder = Recorder(stop_after=2)
+    with pytest.raises(Stopped):
+        train_trial(deeper, clips, report=recorder, codebooks=shelf)
+    assert recorder.stages == [("codebook", 1), ("codebook", 2)]
 
 
-def test_codebook_identity_ignores_the_predictor_and_nothing_else():
-    def identities(**changes):
-        config = TrialConfig.from_json({**CONFIG.to_json(), **changes})
-        return [f(config, "d", workers=1, device="cpu") for f in (codebook_identity, trial_identity)]
+def test_what_a_codebook_is_named_without_does_not_change_it(clips: Clips, tmp_path: Path) -> None:
+    """Two trials share a codebook by its identity: then it must come out the same in both."""
+    others = {
+        "method": "diffusion-codebook", "decoder_depth": 2, "heads": 2, "norm": False, "dropout": 0.3,
+        "joint_weight": 1.0, "vertex_weight": 1.0, "true_codes": 0.5, "indexer_dropout": 0.1, "code_weight": 0.0,
+        "decoder_from_codebook": False, "sampling_steps": 2, "samples": 1, "weight_average": 0.5,
+        "indexer_epochs": 1, "epochs": 1,
+    }  # fmt: skip
+    found = []
+    for name, config in {"one": tiny(codebook_epochs=1), "other": tiny(codebook_epochs=1, **others)}.items():
+        recorder = Recorder(tmp_path / name, stop_after=1)
+        with pytest.raises(Stopped):
+            train_trial(config, clips, report=recorder)
+        found.append(checkpoint(tmp_path / name / "0")[0])
+        assert codebook_identity(config, "d", workers=1, device="cpu") == codebook_identity(
+            tiny(codebook_epochs=1), "d", workers=1, device="cpu"
+        )
+    names = [name for name in found[0] if name.startswith(("model.codebook.", "codebook."))]
+    assert len(names) > 50
+    for name in names:
+        assert torch.equal(found[0][name], found[1][name]), name
 
-    codebook, trial = identities()
-    for changes, same_codebook in (
-        ({"decoder_depth": 3}, True),
-        ({"dropout": 0.3}, True),
-        ({"codes": 17}, False),
-        ({"seed": 1}, False),
-        ({"codebook_epochs": 3}, False),
-        ({"protocol": "goal"}, False),
-    ):
-        other_codebook, other_trial = identities(**changes)
-        assert (other_codebook == codebook) is same_codebook, changes
-        assert other_trial != trial, changes
 
-
-def test_saved_model_predicts_bit_equal(clips, whole, tmp_path):
-    from trainables.model_folder import save_model
-
+def test_saved_model_predicts_bit_equal(whole, tmp_path: Path) -> None:
     model = whole[0]
     save_model(model, tmp_path / "bundle")
     again = load_model(tmp_path / "bundle")
@@ -139,7 +150,7 @@ def test_saved_model_predicts_bit_equal(clips, whole, tmp_path):
     torch.testing.assert_close(moved, first.joints_m, atol=1e-5, rtol=0)
 
 
-def test_bad_inputs_name_the_field(whole, tmp_path):
+def test_bad_inputs_name_the_field(whole, tmp_path: Path) -> None:
     model = whole[0]
     with pytest.raises(ModelError, match="contact_point"):
         model.predict(text="push left", contact_point=(0, 1))
@@ -151,48 +162,3 @@ def test_bad_inputs_name_the_field(whole, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(record))
     with pytest.raises(ModelError, match="schema 99"):
         load_model(tmp_path)
-
-
-def _twenty_steps(rank: int, ranks: int, data: str, out: str) -> None:
-    torch.set_num_threads(1)
-    if ranks > 1:
-        torch.distributed.init_process_group(
-            "gloo", init_method=f"file://{out}/rendezvous", rank=rank, world_size=ranks
-        )
-    clips = read_clips(data)
-    config = TrialConfig.from_json({**CONFIG.to_json(), "codebook_epochs": 20})
-    train = part_windows(config, clips, "train")
-    hand = load_hand()
-    torch.manual_seed(0)
-    model = LatentAct(config.model(data="tiny", data_digest="d", hand=hand.name), hand)
-    fit_statistics(model, train)
-    model = model.double()
-    gather = train.gather
-
-    def doubled(index):
-        batch = gather(index)
-        for name, value in vars(batch).items():
-            if isinstance(value, torch.Tensor) and value.is_floating_point():
-                object.__setattr__(batch, name, value.double())
-        return batch
-
-    train.gather = doubled
-    run = codebook_stage(model, train, train, config)
-    run.score = lambda module: (0.0, {})
-    epochs = run.run()
-    while run.step < 20:
-        next(epochs)
-    if rank == 0:
-        torch.save({k: v for k, v in model.codebook.state_dict().items()}, f"{out}/{ranks}.pt")
-    if ranks > 1:
-        torch.distributed.destroy_process_group()
-
-
-def test_two_ranks_give_the_codebook_of_one(clips, tmp_path):
-    data = str(tmp_path / "data")
-    tiny_clips(Path(data))
-    _twenty_steps(0, 1, data, str(tmp_path))
-    mp.spawn(_twenty_steps, (2, data, str(tmp_path)), nprocs=2)
-    one, two = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in (1, 2))
-    for name, value in one.items():
-        torch.testing.assert_close(value, two[name], atol=1e-6, rtol=0, msg=name)

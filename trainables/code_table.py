@@ -19,13 +19,8 @@ def code_table(model: LatentAct, windows: Windows) -> Tensor:
 
     The release keys them by video and start, so that the clips of one video overwrite each other.
     """
-    training = model.codebook.training
-    model.codebook.eval()
-    parts = [
-        model.true_codes(windows.gather(index)).int() for index in torch.arange(len(windows)).split(_BATCH)
-    ]
-    model.codebook.train(training)
-    return torch.cat(parts)
+    parts = torch.arange(len(windows)).split(_BATCH)
+    return torch.cat([model.true_codes(windows.gather(part)).int() for part in parts])
 
 
 @torch.no_grad()
@@ -36,6 +31,5 @@ def latent_table(model: LatentAct, windows: Windows) -> Tensor | None:
     element = model.contact_threshold.element_size()
     if model.indexer is None or len(windows) * windows.length * width * element > _LATENTS_BYTES:
         return None
-    model.indexer.eval()
     parts = [model.indexer_latent(windows.gather(i)) for i in torch.arange(len(windows)).split(_BATCH)]
     return torch.cat([part for part in parts if part is not None])

@@ -59,9 +59,9 @@ class VolumeEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         channels = (1, FEATURES // 4, FEATURES // 2, FEATURES // 2, FEATURES, FEATURES)
-        self.layers = nn.ModuleList(
-            nn.Conv3d(before, after, 3, padding=1) for before, after in itertools.pairwise(channels)
-        )
+        pairs = list(itertools.pairwise(channels))
+        self.first = nn.Conv3d(*pairs[0], 3, padding=1)
+        self.layers = nn.ModuleList(nn.Conv3d(*pair, 3, padding=1) for pair in pairs[1:])
 
     def forward(self, point_N3: Tensor, box_23: Tensor) -> Tensor:
         """Features (N,16) of points (N,3) in metres."""
@@ -69,10 +69,10 @@ class VolumeEncoder(nn.Module):
         return torch.cat([self._encode(part) for part in axis_N3S.split(CHUNK)])
 
     def _encode(self, axis_N3S: Tensor) -> Tensor:
-        first = self.layers[0]
         # Pooling commutes with a bias and with ReLU, and leaves them an eighth of the work.
-        x = F.max_pool3d(first_convolution(axis_N3S, first.weight), 2) + first.bias[:, None, None, None]
-        for i, layer in enumerate(self.layers[1:]):
+        x = F.max_pool3d(first_convolution(axis_N3S, self.first.weight), 2)
+        x = x + self.first.bias[:, None, None, None]  # type: ignore[index]
+        for i, layer in enumerate(self.layers):
             x = F.max_pool3d(x, 2) if i else x
             x = layer(x.relu().contiguous(memory_format=torch.channels_last_3d))
         return x.relu().flatten(1)
@@ -86,7 +86,9 @@ class PointEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("frequency_F", torch.pi * 2.0 ** torch.arange(4))
-        self.layers = nn.Sequential(nn.Linear(3 * (1 + 2 * 4), 64), nn.ReLU(), nn.Linear(64, FEATURES), nn.ReLU())
+        self.layers = nn.Sequential(
+            nn.Linear(3 * (1 + 2 * 4), 64), nn.ReLU(), nn.Linear(64, FEATURES), nn.ReLU()
+        )
 
     def forward(self, point_N3: Tensor, box_23: Tensor) -> Tensor:
         """Features (N,16) of points (N,3) in metres."""
@@ -127,5 +129,7 @@ class ContactEncoder(nn.Module):
     def forward(self, point_N3: Tensor, known_N: Tensor) -> Tensor:
         """Features (N,19) of contact points (N,3): 16 of the encoder, 3 of the point, normalised."""
         point_N3 = point_N3.where(known_N[:, None], self.box_23.mean(0))
-        feature = torch.cat([self.encoder(point_N3, self.box_23), (point_N3 - self.mean_3) / self.std_3], dim=-1)
+        feature = torch.cat(
+            [self.encoder(point_N3, self.box_23), (point_N3 - self.mean_3) / self.std_3], dim=-1
+        )
         return feature.where(known_N[:, None], self.unknown)

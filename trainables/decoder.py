@@ -81,7 +81,9 @@ class Decoder(nn.Module):
         if self.from_latent is not None:
             memory_BTD = memory_BTD + self.from_latent(latent_BTD)
         memory_BTD = memory_BTD.relu() + self.position_TD
-        first, told_BTD = self.layers[0], self.query_conditions(told)
+        first, *others = self.layers
+        assert isinstance(first, Layer)
+        told_BTD = self.query_conditions(told)
         x_BTD = self.query_TD[None]
         if start_BTD is not None:
             x_BTD = x_BTD + start_BTD + told_BTD
@@ -90,7 +92,7 @@ class Decoder(nn.Module):
         attended_BTD = first.self_attention(x_BTD).expand(len(memory_BTD), -1, -1)
         x_BTD = x_BTD + told_BTD + first.drop(attended_BTD, noise)
         x_BTD = first.rest(x_BTD, memory_BTD, noise)
-        for layer in self.layers[1:]:
+        for layer in others:
             x_BTD = layer(x_BTD, memory_BTD, noise)
         x_BTD = self.norm(x_BTD)
         return self.pose(x_BTD), self.contact(x_BTD)

@@ -6,6 +6,7 @@ trajectory, as in MDM (Tevet et al. 2023); sampled as DDIM without noise (Song e
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -66,7 +67,9 @@ class Diffusion(nn.Module):
     def noised(self, motion_BTC: Tensor, contact_BTV: Tensor, noise: SampleNoise) -> tuple[Tensor, Tensor]:
         """Trajectories after a random number of steps, and that number: what training denoises."""
         clean_BTX = torch.cat([motion_BTC, 2 * contact_BTV.to(motion_BTC.dtype) - 1], dim=-1)
-        step_B = 1 + (noise.uniform((), motion_BTC) * self.diffusion.steps).long().clamp_max(self.diffusion.steps - 1)
+        step_B = 1 + (noise.uniform((), motion_BTC) * self.diffusion.steps).long().clamp_max(
+            self.diffusion.steps - 1
+        )
         kept_B11 = self.kept_S[step_B].to(motion_BTC.dtype)[:, None, None]
         draws_BTX = noise.normal(tuple(clean_BTX.shape[1:]), clean_BTX)
         return kept_B11.sqrt() * clean_BTX + (1 - kept_B11).sqrt() * draws_BTX, step_B
@@ -89,8 +92,10 @@ class Diffusion(nn.Module):
         return torch.stack(motions).mean(0), torch.logit(torch.stack(contacts).mean(0), eps=1e-6)
 
     def _denoise(self, x_BTX: Tensor, latent_BTD: Tensor | None, told_B1C: Tensor) -> tuple[Tensor, Tensor]:
-        times = torch.linspace(self.diffusion.steps, 0, self.diffusion.sampling_steps + 1).round().long().tolist()
-        for before, after in zip(times, times[1:], strict=False):
+        times = (
+            torch.linspace(self.diffusion.steps, 0, self.diffusion.sampling_steps + 1).round().long().tolist()
+        )
+        for before, after in itertools.pairwise(times):
             step_B = torch.full((len(x_BTX),), before, device=x_BTX.device)
             motion_BTC, logits_BTV = self(x_BTX, step_B, latent_BTD, told_B1C)
             clean_BTX = torch.cat([motion_BTC, 2 * logits_BTV.sigmoid() - 1], dim=-1)

@@ -42,7 +42,9 @@ class LatentActConfig:
     mode: str = "forecast"
     protocol: str = "first"
     window: int = 30
-    encoders: dict[str, str] = field(default_factory=dict)  # frozen encoder -> digest of the weights trained with
+    encoders: dict[str, str] = field(
+        default_factory=dict
+    )  # frozen encoder -> digest of the weights trained with
     codebook: CodebookConfig | None = field(default_factory=CodebookConfig)
     indexer: IndexerConfig | None = field(default_factory=IndexerConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
@@ -258,7 +260,9 @@ class LatentAct(nn.Module):
                 "last_image and last_contact_point are for models whose name ends in -interpolate; this one forecasts"
             )
         if self.config.oracle_codes:
-            raise ModelError("this model needs the true codes of the future: it is an ablation and cannot predict")
+            raise ModelError(
+                "this model needs the true codes of the future: it is an ablation and cannot predict"
+            )
         check_encoders(self.config.encoders)
         try:
             inputs = inputs_of(

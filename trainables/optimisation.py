@@ -16,7 +16,6 @@ from trainables.collective import global_sum, sum_gradients, world
 from trainables.noise import CELL, SampleNoise, mix
 from trainables.windows import Batch, Windows
 
-
 SCHEDULES = ("constant", "cosine")
 
 
@@ -32,7 +31,6 @@ class OptimisationConfig:
     # EMA of weights used for evaluation; 0 = off. With it a constant learning rate needs no decay, so that a longer
     # budget continues a shorter one.
     average: float = 0.99
-    compile: bool = False  # of the stage's forward pass, by torch.compile
 
 
 class StageRun:
@@ -83,10 +81,9 @@ class StageRun:
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
         self.averaged = copy.deepcopy(module)
-        if config.compile:
-            module.compile()
         self.best = {key: value.clone() for key, value in module.state_dict().items()}
         self.best_score = float("inf")
+        self.best_metrics: dict[str, float] = {}
         self.epoch = 0
         self.step = 0
 
@@ -94,7 +91,7 @@ class StageRun:
     def steps_per_epoch(self) -> int:
         return len(self.windows) // self.batch
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and numbers from which `load_state` continues bit for bit."""
         tensors = {f"{self.name}.module.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"{self.name}.averaged.{k}": v for k, v in self.averaged.state_dict().items()}
@@ -102,9 +99,10 @@ class StageRun:
         for i, parameter in enumerate(self.parameters):
             for key, value in self.optimiser.state[parameter].items():
                 tensors[f"{self.name}.adamw.{i}.{key}"] = value
-        return tensors, {"epoch": self.epoch, "step": self.step, "best_score": self.best_score}
+        numbers = {"epoch": self.epoch, "step": self.step}
+        return tensors, numbers | {"best_score": self.best_score, "best_metrics": self.best_metrics}
 
-    def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
+    def load_state(self, tensors: dict[str, Tensor], numbers: dict[str, Any]) -> None:
         def part(kind: str) -> dict[str, Tensor]:
             prefix = f"{self.name}.{kind}."
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -117,7 +115,7 @@ class StageRun:
             for key, value in self.optimiser.state[parameter].items():
                 value.copy_(tensors[f"{self.name}.adamw.{i}.{key}"])
         self.epoch, self.step = int(numbers["epoch"]), int(numbers["step"])
-        self.best_score = numbers["best_score"]
+        self.best_score, self.best_metrics = numbers["best_score"], numbers["best_metrics"]
 
     def run(self) -> Iterator[dict[str, float]]:
         """Train to the end of the budget, yielding metrics after each epoch. The module ends with its best weights."""
@@ -129,7 +127,7 @@ class StageRun:
             with torch.no_grad():
                 figure, metrics = self.score(self.averaged)
             if figure < self.best_score:
-                self.best_score = figure
+                self.best_score, self.best_metrics = figure, metrics
                 for key, value in self.averaged.state_dict().items():
                     self.best[key].copy_(value)
             seconds = time.perf_counter() - started

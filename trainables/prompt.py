@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from trainables.conditions import ConditionsConfig
@@ -37,7 +37,9 @@ def inputs_of(
         EncoderError: the frozen encoder that the model was trained with cannot be loaded.
     """
     if not isinstance(text, str):
-        raise PromptError(f"text is {type(text).__name__}; pass the action as a string, such as 'lift the mug'")
+        raise PromptError(
+            f"text is {type(text).__name__}; pass the action as a string, such as 'lift the mug'"
+        )
     known_S = torch.tensor([image is not None for image in images])
     if config.image_encoder in IMAGE_WIDTHS:
         image_SX = torch.zeros(len(images), IMAGE_WIDTHS[config.image_encoder])
@@ -66,12 +68,15 @@ def _pixels(image: Picture) -> np.ndarray:
             raise PromptError(f"image is {image.dtype} {image.shape}; pass RGB pixels as uint8 (H,W,3)")
         return image
     if isinstance(image, Image.Image):
-        return np.array(image.convert("RGB"))
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
     if not isinstance(image, str | os.PathLike):
-        raise PromptError(f"image is {type(image).__name__}; pass a path, a PIL image or uint8 pixels (H,W,3)")
+        raise PromptError(
+            f"image is {type(image).__name__}; pass a path, a PIL image or uint8 pixels (H,W,3)"
+        )
     try:
         with Image.open(image) as opened:
-            return np.array(opened.convert("RGB"))
+            # Phones write pictures as the sensor saw them, and beside them how to turn them.
+            return np.array(ImageOps.exif_transpose(opened).convert("RGB"))
     except OSError as error:
         raise PromptError(
             f"image {os.fspath(image)} cannot be read: {error}; pass a PNG or JPEG file"

@@ -89,7 +89,9 @@ class ResidualQuantizer(nn.Module):
             if noise is None:
                 index_N = distance_NK.argmin(dim=-1)
             else:
-                index_N = draw(distance_NK.div_(-config.temperature), noise.uniform((frames,), z_BTD).view(rows))
+                index_N = draw(
+                    distance_NK.div_(-config.temperature), noise.uniform((frames,), z_BTD).view(rows)
+                )
             index_NQ[:, stage] = index_N
             chosen_ND = codes_KD[index_N]
             if noise is not None:

@@ -50,11 +50,14 @@ def some_frames(noise: SampleNoise) -> slice:
 
 
 def codebook_stage(model: LatentAct, train: Windows, val: Windows, config: TrialConfig) -> StageRun:
+    assert model.codebook is not None
     hand, weights = model.hand, model.codebook.config
     if weights.told == "frame":
         train, val = train.with_every_frame_given(), val.with_every_frame_given()
 
-    def reconstruct(codebook: Codebook, batch: Batch, noise: SampleNoise | None) -> tuple[Tensor, Tensor, Tensor]:
+    def reconstruct(
+        codebook: Codebook, batch: Batch, noise: SampleNoise | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """(loss without hand model, motion vectors, code indices); without noise as evaluation does it."""
         target_BTC = model.target(batch)
         quantized = codebook.encode(target_BTC, batch, noise)
@@ -79,9 +82,13 @@ def codebook_stage(model: LatentAct, train: Windows, val: Windows, config: Trial
         for batch in batches(val, EVALUATION_BATCH):
             value, motion_BTC, index_BTQ = reconstruct(codebook, batch, None)
             total += value.cpu() * len(batch)
-            error_BTJ = (joints_first(hand, model.pose(motion_BTC, batch)) - batch.joints_ref_BTJ3).norm(dim=-1)
+            error_BTJ = (joints_first(hand, model.pose(motion_BTC, batch)) - batch.joints_ref_BTJ3).norm(
+                dim=-1
+            )
             known_BT = batch.camera_known_BT
-            error += (error_BTJ.mean(-1) * known_BT).sum().cpu() / known_BT.sum().clamp_min(1).cpu() * len(batch)
+            error += (
+                (error_BTJ.mean(-1) * known_BT).sum().cpu() / known_BT.sum().clamp_min(1).cpu() * len(batch)
+            )
             indices.append(index_BTQ)
         use = code_use(indices, weights.quantizer.codes)
         figure = float(global_sum(total)) / len(val)  # every rank's loss is its share of the mean
@@ -98,6 +105,7 @@ def codebook_stage(model: LatentAct, train: Windows, val: Windows, config: Trial
 
 
 def indexer_stage(model: LatentAct, train: Windows, val: Windows, config: TrialConfig) -> StageRun:
+    assert model.indexer is not None
     train_NTQ, val_NTQ = code_table(model, train), code_table(model, val)
 
     def loss(indexer: Indexer, batch: Batch, noise: SampleNoise) -> Tensor:
@@ -129,12 +137,16 @@ def start_from_codebook(model: LatentAct) -> None:
     codebook, predictor = model.codebook, model.predictor
     assert codebook is not None
     with torch.no_grad():
-        for theirs, ours in ((codebook.decoder, predictor.decoder), (codebook.conditions, predictor.conditions)):
+        for theirs, ours in (
+            (codebook.decoder, predictor.decoder),
+            (codebook.conditions, predictor.conditions),
+        ):
             known = theirs.state_dict()
             for name, value in ours.state_dict().items():
                 if name in known and known[name].shape == value.shape:
                     value.copy_(known[name])
-        predictor.decoder.from_latent.weight.mul_(model.latent_scale())
+        if (from_latent := predictor.decoder.from_latent) is not None:
+            from_latent.weight.mul_(model.latent_scale())
 
 
 def predictor_stage(model: LatentAct, train: Windows, val: Windows, config: TrialConfig) -> StageRun:
@@ -153,6 +165,7 @@ def predictor_stage(model: LatentAct, train: Windows, val: Windows, config: Tria
         if model.indexer is None or trained.predictor.config.true_codes == 1.0:
             return true_BTD, 0.0
         value: Tensor | float = 0.0
+        expected: Tensor | None
         if trained.indexer is not None:
             logits_BTQK = trained.indexer(batch, noise)
             expected = model.expected_latent(logits_BTQK)
@@ -162,6 +175,7 @@ def predictor_stage(model: LatentAct, train: Windows, val: Windows, config: Tria
         else:
             with torch.no_grad():
                 expected = model.indexer_latent(batch)
+        assert expected is not None
         if trained.predictor.config.true_codes == 0.0:
             return expected, value
         teach_B1 = noise.uniform((1,), true_BTD) < trained.predictor.config.true_codes
@@ -203,7 +217,7 @@ def predictor_stage(model: LatentAct, train: Windows, val: Windows, config: Tria
         metrics = {name: means[name] for name in VALIDATION_METRICS}
         return means["mpjpe_cm"], {**metrics, "contact_threshold": evaluation.contact_threshold}
 
-    if config.decoder_from_codebook and model.codebook is not None:
+    if config.decoder_from_codebook and model.codebook is not None and not config.start_from:
         start_from_codebook(model)
     module = Joint(model.predictor, model.indexer if joint else None)
     optimisation = config.optimisation(config.epochs)

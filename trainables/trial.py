@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 
 from trainables.clips import Clips
 from trainables.collective import world
-from trainables.evaluate import best_contact_threshold
 from trainables.frozen_encoders import IMAGE_WIDTHS, TEXT_WIDTHS, feature_tables
 from trainables.hand import load_hand
 from trainables.latentact import LatentAct, ModelError
@@ -88,9 +87,7 @@ def train_trial(
     with torch.random.fork_rng():
         torch.manual_seed(mix(config.seed))  # initial weights; no other draw uses the global generator
         encoders = train.features.digests if train.features else {}
-        shape = config.model(
-            data=clips.name, data_digest=clips.digest, hand=hand.name, encoders=encoders
-        )
+        shape = config.model(data=clips.name, data_digest=clips.digest, hand=hand.name, encoders=encoders)
         model = LatentAct(shape, hand).to(device)
     if config.start_from:
         _start_from(model, start_from, config.start_from)
@@ -110,11 +107,11 @@ def train_trial(
         if numbers.get("stage") == stage:
             run.load_state(tensors, numbers)
         elif stage == "codebook" and shelf and (state := shelf.get(identity)) is not None:
-            model.codebook.load_state_dict(state)
+            run.module.load_state_dict(state)
             continue
-        _train_stage(stage, run, model, val, config, report)
+        _train_stage(stage, run, model, config, report)
         if stage == "codebook" and shelf and world()[0] == 0:
-            shelf.put(identity, model.codebook.state_dict())
+            shelf.put(identity, run.module.state_dict())
     return model.eval()
 
 
@@ -148,26 +145,25 @@ def tensors_digest(folder: Path) -> str:
     return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
 
 
-def _train_stage(
-    stage: str, run: StageRun, model: LatentAct, val: Windows, config: TrialConfig, report: Report
-) -> None:
+def _train_stage(stage: str, run: StageRun, model: LatentAct, config: TrialConfig, report: Report) -> None:
     run.module.requires_grad_(True)
     for metrics in run.run():
         epochs = run.config.epochs
 
         def save(folder: Path) -> None:
+            if stage == "predictor":
+                model.contact_threshold.fill_(run.best_metrics["contact_threshold"])
             _write_checkpoint(folder, stage, run, model, config)
             if stage == "predictor":
                 current = {k: v.clone() for k, v in run.module.state_dict().items()}
                 run.module.load_state_dict(run.best)
-                model.contact_threshold.fill_(best_contact_threshold(model.forecast, val)[0])
                 save_model(model, folder)
                 run.module.load_state_dict(current)
 
         report({"stage": stage, "epochs": epochs, **metrics}, save)
     run.module.requires_grad_(False)
     if stage == "predictor":
-        model.contact_threshold.fill_(best_contact_threshold(model.forecast, val)[0])
+        model.contact_threshold.fill_(run.best_metrics["contact_threshold"])
 
 
 def _write_checkpoint(folder: Path, stage: str, run: StageRun, model: LatentAct, config: TrialConfig) -> None:

@@ -16,6 +16,7 @@ from trainables.conditions import ConditionsConfig
 from trainables.contact_encoder import CONTACT_ENCODERS
 from trainables.decoder import DecoderConfig
 from trainables.diffusion import DiffusionConfig
+from trainables.frozen_encoders import IMAGE_WIDTHS, TEXT_WIDTHS, load_image_encoder, load_text_encoder
 from trainables.image_encoder import IMAGE_ENCODERS
 from trainables.indexer import IndexerConfig
 from trainables.latentact import LatentActConfig
@@ -48,7 +49,9 @@ class TrialConfig:
     setting: str
     method: str = "latentact"  # of METHODS
     without: str = ""  # of ABLATIONS
-    mode: str = "forecast"  # from the first frame; "interpolate": the last frame's image and contact point too
+    mode: str = (
+        "forecast"  # from the first frame; "interpolate": the last frame's image and contact point too
+    )
     protocol: str = "first"  # which contact point is given: the first frame's, or the window's first ("goal")
     hand_free: bool = False  # images from which the hand was removed
     image_encoder: str = "conv"
@@ -65,16 +68,18 @@ class TrialConfig:
     commitment_weight: float = 0.02
     ema_decay: float = 0.99
     dead_below_per_row: float = 1 / 15360  # 0: dead codes are never reset
-    temperature: float = 0.5
+    temperature: float = 0.05  # of stochastic selection in training
     quantizer_dropout: float = 0.2
     told: str = "window"  # what the codebook's decoder is told: the "window", or every "frame"
     encoder_depth: int = 1
     codebook_depth: int = 1  # of the codebook's own decoder
-    codebook_heads: int = 1
-    codebook_norm: bool = False
-    codebook_dropout: float = 0.2
-    codebook_joint_weight: float = 0.0
-    codebook_forecasts: float = 0.0  # share of windows whose codes its decoder is not shown: there it forecasts
+    codebook_heads: int = 4
+    codebook_norm: bool = True
+    codebook_dropout: float = 0.1
+    codebook_joint_weight: float = 2.0
+    codebook_forecasts: float = (
+        0.5  # share of windows whose codes its decoder is not shown: there it forecasts
+    )
 
     decoder_depth: int = 1  # of the predictor; the codebook's own decoder keeps its depth
     heads: int = 4
@@ -83,22 +88,25 @@ class TrialConfig:
     contact_weight: float = 0.1
     joint_weight: float = 2.0
     vertex_weight: float = 0.0
-    true_codes: float = 0.25
+    true_codes: float = 0.0  # share of windows whose true codes the predictor is shown in training
     indexer_dropout: float = 0.0
-    decoder_from_codebook: bool = False  # the predictor's decoder begins as the codebook's, not from scratch
-    code_weight: float = 0.0  # of the indexer's loss while it learns on beside the predictor; 0: it stays as it is
+    decoder_from_codebook: bool = True  # the predictor's decoder begins as the codebook's, not from scratch
+    code_weight: float = (
+        0.3  # of the indexer's loss while it learns on beside the predictor; 0: it stays as it is
+    )
     sampling_steps: int = 10  # of diffusion
     samples: int = 4  # of diffusion, whose mean is the prediction
 
-    batch: int = 64
+    batch: int = 32
     learning_rate: float = 2e-3
-    schedule: str = "constant"  # or "cosine" to zero at the last epoch, which makes the budget part of the trial
+    schedule: str = (
+        "constant"  # or "cosine" to zero at the last epoch, which makes the budget part of the trial
+    )
     warmup_steps: int = 20
     weight_decay: float = 0.01
     clip_norm: float = 1.0
     weight_average: float = 0.99
     precision: str = "float32"
-    compile: bool = False
     start_from: str = ""  # digest of the model that training starts from (fine-tuning)
     codebook_epochs: int = 4
     indexer_epochs: int = 4
@@ -139,7 +147,9 @@ class TrialConfig:
     def from_json(cls, record: dict[str, Any]) -> TrialConfig:
         unknown = set(record) - {field.name for field in fields(cls)}
         if unknown:
-            raise ConfigError(f"trial config has unknown fields {sorted(unknown)}: written by another version")
+            raise ConfigError(
+                f"trial config has unknown fields {sorted(unknown)}: written by another version"
+            )
         return cls(**record)
 
     def model(self, *, data: str, data_digest: str, hand: str, encoders: dict[str, str]) -> LatentActConfig:
@@ -231,7 +241,6 @@ class TrialConfig:
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,
             average=self.weight_average if average is None else average,
-            compile=self.compile,
         )
 
 
@@ -266,9 +275,15 @@ def code_digest() -> str:
 
 
 def _identity(kind: str, config: dict[str, Any], data_digest: str, workers: int, device: str) -> str:
+    frozen = (
+        (load_image_encoder, IMAGE_WIDTHS, "image_encoder"),
+        (load_text_encoder, TEXT_WIDTHS, "text_encoder"),
+    )
     record = {
         "kind": kind,
         "config": config,
+        # Other weights of a frozen encoder make another trial.
+        "encoders": [load(config[field]).digest for load, widths, field in frozen if config[field] in widths],
         "data": data_digest,
         "code": code_digest(),
         "torch": torch.__version__,

@@ -217,7 +217,9 @@ class Windows:
         """Contact points of the given frames, (B,S,3) metres in the reference camera, and which are known, (B,S)."""
         clips, given_S = self.clips, self._given_S
         frame_BS = frame_BT[:, given_S]
-        moved_BS3 = (rot_BT33[:, given_S] @ clips.point_F3[frame_BS][..., None])[..., 0] + transl_BT3[:, given_S]
+        moved_BS3 = (rot_BT33[:, given_S] @ clips.point_F3[frame_BS][..., None])[..., 0] + transl_BT3[
+            :, given_S
+        ]
         # A later point needs its camera to be moved, the first does not.
         movable_BS = known_BT[:, given_S] | (given_S == 0)
         given_BS = clips.point_known_F[frame_BS] & movable_BS

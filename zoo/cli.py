@@ -165,12 +165,29 @@ def register(name: str) -> None:
     "--contact-point", metavar="X,Y,Z", help="Metres, in the image's camera (x right, y down, z forward)."
 )
 @click.option(
+    "--last-image",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Of the last frame, for a model that interpolates.",
+)
+@click.option("--last-contact-point", metavar="X,Y,Z", help="Likewise, in the first image's camera.")
+@click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), help="Save the trajectory as a NumPy .npz file."
 )
-def predict(name: str, image: str | None, text: str, contact_point: str | None, out: Path | None) -> None:
+def predict(
+    name: str,
+    image: str | None,
+    text: str,
+    contact_point: str | None,
+    last_image: str | None,
+    last_contact_point: str | None,
+    out: Path | None,
+) -> None:
     """Predict one second of hand motion and contact with NAME[@version|@alias]."""
-    point = _point(contact_point) if contact_point else None
-    trajectory = zoo.load(name).predict(image=image, text=text, contact_point=point)
+    points = {  # read before the model is pulled
+        "contact_point": _point(contact_point, "--contact-point"),
+        "last_contact_point": _point(last_contact_point, "--last-contact-point"),
+    }
+    trajectory = zoo.load(name).predict(image=image, text=text, last_image=last_image, **points)
     import numpy as np
 
     from zoo.loading import contact_by_finger, trajectory_arrays
@@ -196,11 +213,13 @@ def _cm(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _point(text: str) -> list[float]:
+def _point(text: str | None, option: str) -> list[float] | None:
+    if text is None:
+        return None
     try:
         x, y, z = (float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"'{text}' is not X,Y,Z in metres", param_hint="--contact-point") from None
+        raise click.BadParameter(f"'{text}' is not X,Y,Z in metres", param_hint=option) from None
     return [x, y, z]
 
 

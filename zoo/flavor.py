@@ -34,7 +34,8 @@ class Predictor:
         """Predict for each row of a DataFrame, each dict of a list, or one dict.
 
         Keys: `image` (path, PIL image or uint8 array (H,W,3)), `text`, and `contact_point` (3 numbers,
-        metres, in the image's camera), of which image and contact_point may be absent. Each result holds
+        metres, in the image's camera), of which image and contact_point may be absent; where the model interpolates,
+        `last_image` and `last_contact_point` too. Each result holds
         joints_m (T,21,3), vertices_m (T,778,3), contact_probability (T,778) and the hand's parameters.
         """
         rows = model_input.to_dict("records") if hasattr(model_input, "to_dict") else model_input
@@ -43,7 +44,6 @@ class Predictor:
     def _predict_one(self, row: dict[str, Any]) -> dict[str, np.ndarray]:
         from zoo.loading import trajectory_arrays
 
-        result = self.model.predict(
-            image=row.get("image"), text=row.get("text", ""), contact_point=row.get("contact_point")
-        )
+        optional = ("image", "contact_point", "last_image", "last_contact_point")
+        result = self.model.predict(text=row.get("text", ""), **{name: row.get(name) for name in optional})
         return trajectory_arrays(result)

@@ -1,7 +1,7 @@
 """Speed of training and evaluation at the paper's size, in matrix products, and the memory they take.
 
     python -m tests.benchmarks.training_speed                 # every case, each in a process of its own
-    python -m tests.benchmarks.training_speed codebook-volume --precision bfloat16 --compile
+    python -m tests.benchmarks.training_speed codebook-volume --precision bfloat16
 
 The unit `mm` is the median time of a 2048 x 2048 x 2048 product of float32 matrices in the same process, so that
 figures of unlike machines can be compared. One step is everything: gathering the batch, forward, backward, clipping,
@@ -28,7 +28,7 @@ import click
 import torch
 
 from tests.made_up_clips import random_clip, write
-from trainables.clips import Clips, read_clips
+from trainables.clips import read_clips
 from trainables.evaluate import evaluate
 from trainables.frozen_encoders import FeatureTables
 from trainables.hand import load_hand
@@ -136,11 +136,13 @@ def measure(case: str, config: TrialConfig, windows: Windows, count: int) -> lis
         model.eval()
         part = Windows(windows.clips, torch.arange(2), features=windows.features)
         assert len(part) == 128
-        call = lambda: evaluate(model.forecast, part, "object", batch=128)  # noqa: E731
+        call = lambda: evaluate(model.forecast, part, "object", batch=128)
         for _ in range(2):
             call()
         return [_timed(call) for _ in range(count)]
-    stage = {"codebook": codebook_stage, "indexer": indexer_stage, "predictor": predictor_stage}[CASES[case][0]]
+    stage = {"codebook": codebook_stage, "indexer": indexer_stage, "predictor": predictor_stage}[
+        CASES[case][0]
+    ]
     run = stage(model, windows, windows, config)
     run.score = lambda module: (0.0, {})
     return steps(run, count)
@@ -149,19 +151,19 @@ def measure(case: str, config: TrialConfig, windows: Windows, count: int) -> lis
 @click.command(help=__doc__)
 @click.argument("case", type=click.Choice([*CASES]), required=False)
 @click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True)
-@click.option("--compile", "compiled", is_flag=True, help="Compile the stage's network.")
 @click.option("--count", default=8, show_default=True, help="Steps timed.")
 @click.option("--threads", default=2, show_default=True)
-def main(case: str | None, precision: str, compiled: bool, count: int, threads: int) -> None:
+def main(case: str | None, precision: str, count: int, threads: int) -> None:
     if case is None:
         for name in CASES:
             options = ["--precision", precision, "--count", str(count), "--threads", str(threads)]
-            options += ["--compile"] if compiled else []
-            subprocess.run([sys.executable, "-m", "tests.benchmarks.training_speed", name, *options], check=True)
+            subprocess.run(
+                [sys.executable, "-m", "tests.benchmarks.training_speed", name, *options], check=True
+            )
         return
     torch.set_num_threads(threads)
     _, changes, limit = CASES[case]
-    config = TrialConfig(**{**PAPER, **changes, "precision": precision, "compile": compiled})  # type: ignore[arg-type]
+    config = TrialConfig(**{**PAPER, **changes, "precision": precision})  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as folder:
         windows = benchmark_windows(Path(folder))
         before = matrix_product_s()
@@ -170,7 +172,7 @@ def main(case: str | None, precision: str, compiled: bool, count: int, threads: 
     peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
     in_mm = sorted(second / mm for second in taken)
     click.echo(
-        f"{case:22} {precision}{' compiled' if compiled else ''}: median {median(in_mm):5.1f} mm "
+        f"{case:22} {precision}: median {median(in_mm):5.1f} mm "
         f"({in_mm[0]:.1f} to {in_mm[-1]:.1f}), limit {limit:g}; mm = {mm:.3f} s; peak {peak_gb:.2f} GB"
     )
 

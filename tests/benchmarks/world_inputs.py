@@ -26,9 +26,9 @@ from trainables.trial_config import TrialConfig
 from trainables.windows import Batch, Windows
 
 INPUTS = {
-    "text": ("text_B",),
-    "image": ("image_BHW3", "image_known_B"),
-    "contact point": ("point_B3", "point_known_B"),
+    "text": ("text_B", "text_BF"),
+    "image": ("image_BSX", "image_known_BS"),
+    "contact point": ("point_BS3", "point_known_BS"),
 }
 
 
