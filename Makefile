@@ -9,7 +9,7 @@ export LATENTACT_HOME
 # What `make sweep` submits: another data set, other settings or a longer budget are given here,
 # for example  make sweep SWEEP='sweeps/codebook_size.py --split objects --trials 20 --name mine'
 SWEEP ?= sweeps/codebook_size.py --data $(LATENTACT_HOME)/data/world --split objects,actions \
-	--codes 128:1024 --depth 1:4 --trials 4 --epochs 6
+	--codes 128:1024 --depth 1:4 --trials 4 --epochs 8
 
 PY := $(VENV)/bin/python
 TORCH := torch==2.13.0 torchvision==0.28.0

@@ -36,7 +36,7 @@ Examples:
 @click.option("--codes", show_default=DEFAULT_CODES, help="Codebook sizes: LOW:HIGH, or a list.")
 @click.option("--depth", show_default=DEFAULT_DEPTH, help="Depths of the predictor's decoder, likewise.")
 @click.option("--trials", default=4, show_default=True, help="Configurations tried for each setting.")
-@click.option("--epochs", default=6, show_default=True, help="Epochs of the predictor in a trial.")
+@click.option("--epochs", default=8, show_default=True, help="Epochs of the predictor in a trial.")
 @click.option("--seeds", default=1, show_default=True, help="Trainings of each of the two finalists in all.")
 @click.option("--seed", default=0, show_default=True, help="First seed, of the search and of the trainings.")
 @click.option("--name", default="", help="Name of the sweep.  [default: made from its settings]")

@@ -48,7 +48,7 @@ def comparison_options(command: Callable[..., None]) -> Callable[..., None]:
             "--folds", default=0, help="Cut each setting into so many; each group is held out once."
         ),
         click.option("--seeds", default=1, show_default=True, help="Trainings of each configuration."),
-        click.option("--epochs", default=6, show_default=True, help="Epochs of the predictor of LatentAct."),
+        click.option("--epochs", default=8, show_default=True, help="Epochs of the predictor of LatentAct."),
         click.option("--protocol", type=click.Choice(["first", "goal"]), default="first", show_default=True),
         click.option(
             "--mode", type=click.Choice(["forecast", "interpolate"]), default="forecast", show_default=True

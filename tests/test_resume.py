@@ -20,10 +20,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "diffusion-codebook": {"method": "diffusion-codebook"},
     "cosine": {"schedule": "cosine", "true_codes": 0.25},
     "frozen indexer": {"code_weight": 0.0, "indexer_dropout": 0.1},
-    "points": {"contact_encoder": "points"},
     "told every frame": {"told": "frame", "protocol": "goal"},
     "interpolate": {"mode": "interpolate"},
-    "shared codebook": {"shared_codebook": True},
+    "shared codebook, points": {"shared_codebook": True, "contact_encoder": "points"},
     "true codes": {"without": "indexer"},
 }
 
@@ -63,7 +62,7 @@ def test_resume_is_bit_for_bit(clips: Clips, changes: dict[str, Any], tmp_path: 
 
 
 def test_a_checkpoint_holds_what_the_next_epoch_needs(clips: Clips, tmp_path: Path) -> None:
-    """Able to fail: from a checkpoint that lacks one moment of the optimiser, or the quantizer's sums, another epoch comes out."""
+    """The test above can fail: without a moment of the optimiser or the quantizer's sums another epoch comes out."""
     from safetensors.torch import save_file
 
     config = tiny(indexer_epochs=1, epochs=1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainables.conditions import Conditions, ConditionsConfig
 from trainables.decoder import VERTICES, Decoder, DecoderConfig
-from trainables.motion import CHANNELS
+from trainables.motion import CHANNELS, known_channels
 from trainables.noise import SampleNoise
 from trainables.quantizer import Quantized, QuantizerConfig, ResidualQuantizer
 from trainables.transformer import Layer, autocast, learned
@@ -67,13 +67,18 @@ class Codebook(nn.Module):
             latent=width,
         )
         self.decoder = Decoder(decoder, *told)
+        # What the encoder reads where the camera or the contact is unknown.
+        self.unknown_motion_C = nn.Parameter(torch.zeros(CHANNELS))
+        self.unknown_contact_V = nn.Parameter(torch.zeros(VERTICES))
 
     def encode(self, target_BTC: Tensor, batch: Batch, noise: SampleNoise | None = None) -> Quantized:
-        """Latents and code indices of true motion vectors (B,T,73) and contact; what is unknown reads as zero."""
-        motion_BTC = target_BTC * batch.camera_known_BT[..., None]
-        contact_BTV = batch.contact_BTV * batch.contact_known_BT[..., None]
+        """Latents and code indices of true motion vectors (B,T,73) and contact."""
+        known_BTC = known_channels(batch.camera_known_BT)
+        motion_BTC = target_BTC.where(known_BTC, self.unknown_motion_C)
+        contact_BTV = batch.contact_BTV.to(target_BTC.dtype)
+        contact_BTV = contact_BTV.where(batch.contact_known_BT[..., None], self.unknown_contact_V)
         with autocast(target_BTC, self.config.precision):
-            x_BTD = self.embed(torch.cat([motion_BTC, contact_BTV.to(motion_BTC.dtype)], dim=-1)).relu()
+            x_BTD = self.embed(torch.cat([motion_BTC, contact_BTV], dim=-1)).relu()
             x_BTD = x_BTD + self.position_TD
             for layer in self.encoder:
                 x_BTD = layer(x_BTD)

@@ -28,12 +28,16 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Sum gradients over ranks, in one flat message.
 
     A sum and not a mean: every loss here divides by a global count, so the ranks' gradients add up to the
-    gradient of the whole batch whatever the masks are.
+    gradient of the whole batch whatever the masks are. A rank whose share needs some parameter not at all (none of
+    its images is known) sends zeros for it; a parameter that no rank needs keeps no gradient, as in one process.
     """
     if world()[1] == 1:
         return
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.reshape(-1) for g in gradients])
+    parameters = list(parameters)
+    needed = [float(p.grad is not None) for p in parameters]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = torch.cat([*(g.reshape(-1) for g in gradients), gradients[0].new_tensor(needed)])
     dist.all_reduce(flat)
-    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(part.view_as(gradient))
+    *sums, count = flat.split([*(g.numel() for g in gradients), len(needed)])
+    for parameter, part, ranks in zip(parameters, sums, count.tolist(), strict=True):
+        parameter.grad = part.view_as(parameter) if ranks else None

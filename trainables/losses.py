@@ -8,13 +8,11 @@ from torch.nn import functional as F
 
 from trainables.collective import global_sum
 from trainables.hand import Hand
-from trainables.motion import CHANNELS, Pose, joints_first, vertices_first
+from trainables.motion import Pose, joints_first, known_channels, vertices_first
 from trainables.windows import Batch
 
 CONTACT_POSITIVE_WEIGHT = 5.0
 HAND_CHANNELS = 64  # the channels after these describe the camera
-# Hand pose and shape do not depend on the camera, so they count also where the camera is unknown.
-CAMERA_FREE = slice(6, 61)
 
 
 def known_mean(loss: Tensor, known: Tensor) -> Tensor:
@@ -29,8 +27,7 @@ def known_mean(loss: Tensor, known: Tensor) -> Tensor:
 def reconstruction_loss(motion_BTC: Tensor, target_BTC: Tensor, batch: Batch) -> Tensor:
     """Smooth L1 on normalised motion vectors: over all channels, and half of it again for hand and camera each."""
     loss_BTC = F.smooth_l1_loss(motion_BTC, target_BTC, reduction="none")
-    known_BTC = batch.camera_known_BT[..., None].expand(-1, -1, CHANNELS).clone()
-    known_BTC[..., CAMERA_FREE] = True
+    known_BTC = known_channels(batch.camera_known_BT)
     hand, camera = loss_BTC[..., :HAND_CHANNELS], loss_BTC[..., HAND_CHANNELS:]
     split = known_mean(hand, known_BTC[..., :HAND_CHANNELS]) + known_mean(
         camera, known_BTC[..., HAND_CHANNELS:]

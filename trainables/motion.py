@@ -45,6 +45,17 @@ def from_6d(rows: Tensor) -> Tensor:
     return torch.stack([first, second, torch.linalg.cross(first, second)], dim=-2)
 
 
+# Hand pose and shape do not depend on the camera.
+CAMERA_FREE = slice(6, 61)
+
+
+def known_channels(camera_known_BT: Tensor) -> Tensor:
+    """Which channels are known, bool (B,T,73), where each frame's camera is known or not."""
+    known_BTC = camera_known_BT[..., None].repeat(1, 1, CHANNELS)
+    known_BTC[..., CAMERA_FREE] = True
+    return known_BTC
+
+
 @dataclass
 class Pose:
     """Hand and camera of B windows of T frames; `first` = in the window's first camera."""

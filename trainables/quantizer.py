@@ -118,7 +118,10 @@ class ResidualQuantizer(nn.Module):
         both = global_sum(torch.cat([sums_KD, counts_K[:, None]], dim=1))
         self.sums_QKD[row].lerp_(both[:, :-1], 1 - decay)
         self.counts_QK[row].lerp_(both[:, -1], 1 - decay)
-        self.codes_QKD[row] = self.sums_QKD[row] / self.counts_QK[row].clamp_min(1e-12)[:, None]
+        # A code that is not chosen stays where it is, also when sum and count have both decayed to nothing.
+        counts_K1 = self.counts_QK[row, :, None]
+        moved_KD = self.sums_QKD[row] / counts_K1.clamp_min(1e-12)
+        self.codes_QKD[row] = torch.where(counts_K1 > 1e-12, moved_KD, self.codes_QKD[row])
         dead_below = self.config.dead_below_per_row * residual_ND.shape[0] * world()[1]
         self._reset(row, residual_ND, noise, self.counts_QK[row] < dead_below)
 

@@ -108,9 +108,9 @@ class TrialConfig:
     weight_average: float = 0.99
     precision: str = "float32"
     start_from: str = ""  # digest of the model that training starts from (fine-tuning)
-    codebook_epochs: int = 4
-    indexer_epochs: int = 4
-    epochs: int = 6  # of the predictor: the budget, which a longer run continues
+    codebook_epochs: int = 8
+    indexer_epochs: int = 2
+    epochs: int = 8  # of the predictor: the budget, which a longer run continues
     seed: int = 0
 
     def __post_init__(self) -> None:
