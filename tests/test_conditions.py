@@ -32,7 +32,9 @@ KINDS = [
 ]
 
 
-def conditions(image: str = "conv", text: str = "words", contact: str = "points", given: int = 2) -> Conditions:
+def conditions(
+    image: str = "conv", text: str = "words", contact: str = "points", given: int = 2
+) -> Conditions:
     torch.manual_seed(0)
     config = ConditionsConfig(
         given=given, width=16, image_encoder=image, text_encoder=text, contact_encoder=contact

@@ -93,7 +93,10 @@ def test_a_shard_of_a_batch_gives_the_rows_of_the_batch(denoising: bool) -> None
         torch.testing.assert_close(ours, theirs[part], atol=1e-12, rtol=1e-9)
     # Another neighbourhood, the same rows; another step, other rows.
     other, other_conditions = told(seed=1)
-    mixed = [torch.cat([x[:8], y[8:]]) for x, y in zip((other, *other_conditions), (latent, *conditions), strict=True)]
+    mixed = [
+        torch.cat([x[:8], y[8:]])
+        for x, y in zip((other, *other_conditions), (latent, *conditions), strict=True)
+    ]
     again = network(mixed[0], tuple(mixed[1:]), SampleNoise(0, 3, 0, BATCH), start)
     torch.testing.assert_close(again[0][part], whole[0][part], atol=1e-12, rtol=1e-9)
     later = network(latent, conditions, SampleNoise(0, 4, 0, BATCH), start)

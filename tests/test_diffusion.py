@@ -51,6 +51,7 @@ def test_the_signal_falls_from_all_to_almost_none() -> None:
     kept_S = diffusion().kept_S
     assert kept_S.shape == (1001,) and kept_S[0] == 1.0 and 0 < kept_S[-1] < 1e-4
     assert (kept_S.diff()[:-2] < 0).all() and (kept_S.diff() <= 0).all()  # the last three are the floor
+
     # Nichol & Dhariwal 2021, equation 17, with s = 0.008.
     def f(t: float) -> float:
         return math.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2

@@ -9,7 +9,7 @@ import torch
 from made_up_clips import random_clip, write
 from torch import Tensor
 
-from trainables.clips import Clips, ClipsError, encode_png, read_clips
+from trainables.clips import Clips, encode_png, read_clips
 from trainables.frozen_encoders import FeatureTables
 from trainables.windows import HIDEABLE, Batch, Inputs, Windows
 
@@ -94,7 +94,14 @@ def with_another_middle(clips: Clips, clip: int, start: int) -> Clips:
         **{k: v.clone() if isinstance(v, Tensor) else v for k, v in vars(clips).items()}
     )
     generator = torch.Generator().manual_seed(1)
-    for name in ("global_orient_F3", "hand_pose_F45", "transl_F3", "joints_FJ3", "point_F3", "camera_transl_F3"):
+    for name in (
+        "global_orient_F3",
+        "hand_pose_F45",
+        "transl_F3",
+        "joints_FJ3",
+        "point_F3",
+        "camera_transl_F3",
+    ):
         values = getattr(changed, name)
         values[rows] = torch.randn(values[rows].shape, generator=generator)
     changed.camera_rot_F33[rows] = clips.camera_rot_F33[rows].mT
@@ -130,10 +137,27 @@ def test_what_lies_between_first_and_last_does_not_enter_the_inputs(clips: Clips
 def test_the_middle_would_be_seen_were_it_given(clips: Clips) -> None:
     """The test above can fail: with every frame given, what it changes is seen."""
     changed = with_another_middle(clips, 1, 0)
-    windows = [Windows(c, torch.tensor([1]), length=LENGTH).with_every_frame_given() for c in (clips, changed)]
+    windows = [
+        Windows(c, torch.tensor([1]), length=LENGTH).with_every_frame_given() for c in (clips, changed)
+    ]
     before, after = (w.gather(torch.tensor([0])) for w in windows)
     for name in ("image_BSX", "point_BS3", "point_known_BS"):
         assert not same(getattr(before, name), getattr(after, name)), name
+
+
+@pytest.mark.parametrize("protocol", ["first", "goal"])
+@pytest.mark.parametrize("mode", ["forecast", "interpolate"])
+def test_with_every_frame_given_the_same_motion_is_measured_from_the_same_point(
+    clips: Clips, protocol: str, mode: str
+) -> None:
+    """Or the codebook would be trained on other motion vectors than its codes are then taken from."""
+    plain, every = (gathered(clips, protocol=protocol, mode=mode, every=e) for e in (False, True))
+    for field in fields(Batch):
+        if field.name not in ("image_BSX", "image_known_BS", "point_BS3", "point_known_BS"):
+            assert same(getattr(plain, field.name), getattr(every, field.name)), field.name
+    assert torch.equal(plain.point_B3, every.point_B3)
+    assert torch.equal(plain.point_known_B, every.point_known_B)
+    assert torch.equal(gathered(clips, every=True).point_BS3[:, 1:], every.point_BS3[:, 1:])
 
 
 def same(one: Tensor | list[str] | None, other: Tensor | list[str] | None) -> bool:
@@ -192,7 +216,9 @@ def test_features_stand_in_place_of_pixels_and_words(
                 rows = [i for i, picture in enumerate(table) if torch.equal(picture, pixels.image_BSX[b, s])]
                 assert any(torch.equal(batch.image_BSX[b, s], features.image_IF[i]) for i in rows)
     if text:
-        assert torch.equal(batch.text_BF, features.text_XF[batch.text_B]) and batch.text_B.unique().numel() > 1
+        assert (
+            torch.equal(batch.text_BF, features.text_XF[batch.text_B]) and batch.text_B.unique().numel() > 1
+        )
     else:
         assert batch.text_BF is None
 
@@ -213,12 +239,3 @@ def test_hand_free_images_are_shown_where_there_are_such_and_else_the_original(
             assert bool(free.image_known_BS[b, s]) == (has or bool(plain.image_known_BS[b, s]))
             counts[has] += 1
     assert min(counts.values()) > 5
-
-
-def test_options_that_do_not_exist_are_refused(clips: Clips) -> None:
-    for option, says in {
-        "mode": "unknown mode 'none'; there are forecast, interpolate",
-        "hidden": "unknown hidden input 'none'; there are text, image, contact",
-    }.items():
-        with pytest.raises(ClipsError, match=says):
-            Windows(clips, everything(clips), length=LENGTH, **{option: "none"})  # type: ignore[arg-type]

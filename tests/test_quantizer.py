@@ -106,7 +106,9 @@ def test_commitment_and_its_gradient_are_those_of_the_plain_formula(
 ) -> None:
     quantizer, z_BTD = trained(config=config)
     quantizer, z_BTD = quantizer.double(), z_BTD.double().requires_grad_()
-    if config.shared:  # in training each stage chooses from what the stage before it moved: hold the codes still
+    if (
+        config.shared
+    ):  # in training each stage chooses from what the stage before it moved: hold the codes still
         quantizer.config = replace(config, decay=1.0)
         quantizer.codes_QKD.copy_(quantizer.sums_QKD / quantizer.counts_QK[..., None])
     constants = quantizer.stages_QKD.clone()

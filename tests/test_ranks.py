@@ -34,7 +34,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "transformer": {"method": "transformer", "mode": "interpolate"},
     "diffusion": {"method": "diffusion", **POINTS},
-    "diffusion-codebook": {"method": "diffusion-codebook", **POINTS},
+    "diffusion-codebook": {"method": "diffusion-codebook", "without": "image", **POINTS},
     "few-images": {"method": "transformer", **POINTS},
 }
 

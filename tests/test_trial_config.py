@@ -34,7 +34,7 @@ OTHER: dict[str, Any] = {
     "vertex_weight": 1.0, "true_codes": 0.25, "indexer_dropout": 0.1, "decoder_from_codebook": False,
     "code_weight": 0.0, "sampling_steps": 5, "samples": 1, "batch": 64, "learning_rate": 1e-3,
     "schedule": "cosine", "warmup_steps": 5, "weight_decay": 0.0, "clip_norm": 0.5, "weight_average": 0.9,
-    "precision": "bfloat16", "compile": True, "start_from": "a" * 16, "codebook_epochs": 5, "indexer_epochs": 5,
+    "precision": "bfloat16", "start_from": "a" * 16, "codebook_epochs": 5, "indexer_epochs": 5,
     "epochs": 7, "seed": 1,
 }  # fmt: skip
 MODEL = {"data": "d", "data_digest": "x", "hand": "standin-1", "encoders": {"minilm": "0" * 16}}
@@ -58,7 +58,19 @@ def identities(config: TrialConfig, **changes: Any) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["method", "without", "image_encoder", "text_encoder", "contact_encoder", "told", "schedule", "precision"]
+    "name",
+    [
+        "method",
+        "without",
+        "mode",
+        "protocol",
+        "image_encoder",
+        "text_encoder",
+        "contact_encoder",
+        "told",
+        "schedule",
+        "precision",
+    ],
 )
 def test_an_unknown_value_is_refused_by_the_name_of_its_field(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} is 'nonsense'; it is one of .*'"):

@@ -172,6 +172,10 @@ def test_windows_that_cannot_be_are_refused(clips: Clips) -> None:
         Windows(clips, everything(clips), length=32)
     with pytest.raises(ClipsError, match="unknown contact protocol 'last'; there are first, goal"):
         Windows(clips, everything(clips), protocol="last")  # type: ignore[arg-type]
+    with pytest.raises(ClipsError, match="unknown mode 'none'; there are forecast, interpolate"):
+        Windows(clips, everything(clips), mode="none")  # type: ignore[arg-type]
+    with pytest.raises(ClipsError, match="unknown hidden input 'none'; there are text, image, contact"):
+        Windows(clips, everything(clips), hidden="none")
     with pytest.raises(ClipsError, match="at least 1"):
         Windows(clips, everything(clips), stride=0)
 

@@ -81,7 +81,9 @@ def test_errors_are_one_sentence_and_exit_code_1(files: Path) -> None:
     assert "No MLflow is configured" in zoo("register", OBJECTS, code=1)
     assert "say which version" in zoo("promote", OBJECTS, code=2)
     assert "not KEY=VALUE" in zoo("publish", str(folder), OBJECTS, "--tag", "x", code=2)
-    assert "not X,Y,Z" in zoo("predict", OBJECTS, "--text", "lift", "--contact-point", "1,2", code=2)
+    for option in ("--contact-point", "--last-contact-point"):  # found out before a model is pulled
+        said = zoo("predict", OBJECTS, "--text", "lift", option, "1,2", code=2)
+        assert "not X,Y,Z" in said and f"value for {option}" in said
 
 
 def test_wrong_s3_key(object_store, tmp_path: Path) -> None:

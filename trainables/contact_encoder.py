@@ -129,7 +129,8 @@ class ContactEncoder(nn.Module):
     def forward(self, point_N3: Tensor, known_N: Tensor) -> Tensor:
         """Features (N,19) of contact points (N,3): 16 of the encoder, 3 of the point, normalised."""
         point_N3 = point_N3.where(known_N[:, None], self.box_23.mean(0))
-        feature = torch.cat(
-            [self.encoder(point_N3, self.box_23), (point_N3 - self.mean_3) / self.std_3], dim=-1
-        )
+        # On a CPU the backward pass of these convolutions in bfloat16 gave NaN now and then (docs/log.md).
+        with torch.autocast(point_N3.device.type, enabled=False):
+            encoded_NF = self.encoder(point_N3, self.box_23)
+        feature = torch.cat([encoded_NF, (point_N3 - self.mean_3) / self.std_3], dim=-1)
         return feature.where(known_N[:, None], self.unknown)

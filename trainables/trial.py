@@ -152,7 +152,9 @@ def _train_stage(stage: str, run: StageRun, model: LatentAct, config: TrialConfi
 
         def save(folder: Path) -> None:
             if stage == "predictor":
-                model.contact_threshold.fill_(run.best_metrics["contact_threshold"])
+                model.contact_threshold.fill_(
+                    run.best_metrics.get("contact_threshold", 0.5)
+                )  # 0.5: it diverged
             _write_checkpoint(folder, stage, run, model, config)
             if stage == "predictor":
                 current = {k: v.clone() for k, v in run.module.state_dict().items()}
@@ -163,7 +165,7 @@ def _train_stage(stage: str, run: StageRun, model: LatentAct, config: TrialConfi
         report({"stage": stage, "epochs": epochs, **metrics}, save)
     run.module.requires_grad_(False)
     if stage == "predictor":
-        model.contact_threshold.fill_(run.best_metrics["contact_threshold"])
+        model.contact_threshold.fill_(run.best_metrics.get("contact_threshold", 0.5))  # 0.5: it diverged
 
 
 def _write_checkpoint(folder: Path, stage: str, run: StageRun, model: LatentAct, config: TrialConfig) -> None:

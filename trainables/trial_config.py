@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -25,7 +25,7 @@ from trainables.predictor import PredictorConfig
 from trainables.quantizer import QuantizerConfig
 from trainables.text_encoder import TEXT_ENCODERS
 from trainables.transformer import PRECISIONS
-from trainables.windows import HIDEABLE
+from trainables.windows import HIDEABLE, Mode, Protocol
 
 # Method -> the stages that train it, in order.
 METHODS = {
@@ -117,6 +117,8 @@ class TrialConfig:
         for name, known in (
             ("method", tuple(METHODS)),
             ("without", ("", *ABLATIONS)),
+            ("mode", get_args(Mode)),
+            ("protocol", get_args(Protocol)),
             ("image_encoder", IMAGE_ENCODERS),
             ("text_encoder", TEXT_ENCODERS),
             ("contact_encoder", CONTACT_ENCODERS),

@@ -137,10 +137,12 @@ class Windows:
         return len(self.clip_N)
 
     def with_every_frame_given(self) -> Windows:
-        """The same windows, whose inputs hold image and contact point of all T frames: for the codebook alone."""
+        """The same windows, whose inputs hold image and contact point of all T frames: for the codebook alone.
+
+        The first point stays the one that the protocol declares: motion is measured from it.
+        """
         other = copy.copy(self)
         other._given_S = self._steps_T
-        other.protocol = "first"
         return other
 
     @property
