@@ -16,9 +16,9 @@ from trainables.intervals import paired_mean_interval
 from trainables.latentact import LatentAct
 from trainables.model_folder import fetch_model, load_model
 from trainables.splits import setting_group
-from trainables.trial import part_windows
+from trainables.trial import part_windows, parts_windows
 from trainables.trial_config import TrialConfig
-from trainables.trivial import evaluate_trivial
+from trainables.trivial import evaluate_mean_trajectory
 from trainables.windows import Windows
 
 
@@ -45,10 +45,11 @@ def examine(data: str, config: dict[str, Any], checkpoint: str, device: str) -> 
     trial = TrialConfig.from_json(config)
     clips = read_clips(data).to(device)
     group = setting_group(clips, trial.setting)
-    windows = {part: part_windows(trial, clips, part) for part in ("train", "val", "gate", "test")}
+    parts = ("train", "val", "gate", "test")
+    windows = dict(zip(parts, parts_windows(trial, clips, parts), strict=True))
     model = load_checkpoint(checkpoint, device)
     scores = {part: _score(model, windows[part], group) for part in ("val", "gate", "test")}
-    mean = evaluate_trivial(windows["train"], windows["val"], windows["test"], group)["mean_trajectory"]
+    mean = evaluate_mean_trajectory(windows["train"], windows["val"], windows["test"], group)
     ours, theirs = scores["test"].per_clip(), mean.per_clip()
     difference = paired_mean_interval(ours.totals["mpjpe_cm"], theirs.totals["mpjpe_cm"], ours.groups)
     return {

@@ -124,10 +124,8 @@ def _train_setting(
     retry_failed: bool,
 ) -> None:
     """Train what has not ended: one trial of each codebook first, then those that take it from the shelf."""
-    ended = [trial for trial in trials.values() if trial.has_ended(retry_failed=retry_failed)]
-    progress.enter(setting, ended)
-    following = session.follow(setting, trials, progress)
-    done = [trial.params for trial in ended]
+    following = session.follow(setting, trials, progress, retry_failed=retry_failed)
+    done = [trial.params for trial in following.ended]
     wanted = [following.announce("comparison", params) for params in plan.points() if params not in done]
     has_codebook = {codebook_of(plan, setting, t) for t in trials.values() if t.status == "finished"}
     first: list[TrialRecord] = []

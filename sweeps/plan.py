@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,7 @@ class Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(ABC):
     """What every kind of plan has; two of one name must agree in all of their record.
 
     `epochs` is the budget of the predictor in a trial, `seeds` how often a configuration is trained, `fixed` what
@@ -124,9 +125,9 @@ class Plan:
             **dict(self.environment),
         }
 
+    @abstractmethod
     def config(self, setting: str, **params: Any) -> TrialConfig:
         """The trial that stands for one point of the plan; `params` are those of its TrialRecord."""
-        raise NotImplementedError
 
     def budget(self, setting: str, params: dict[str, Any]) -> int:
         """Epochs of the predictor after which that trial is finished."""

@@ -22,9 +22,9 @@ from trainables.hand import load_hand
 from trainables.model_folder import fetch_model, load_model
 from trainables.retrieval import evaluate_retrieval
 from trainables.splits import setting_group
-from trainables.trial import part_windows
+from trainables.trial import part_windows, parts_windows
 from trainables.trial_config import TrialConfig, code_digest
-from trainables.trivial import evaluate_trivial
+from trainables.trivial import evaluate_mean_trajectory
 from zoo.errors import Conflict, ObjectMissing
 from zoo.store import Store, read_json, to_json
 
@@ -87,7 +87,7 @@ def read_untrained(
     """A reading of each of the named predictors, made from the training windows and chosen on validation windows."""
     trial = TrialConfig.from_json(config)
     clips = _clips(data).to(device)
-    train, val, test = (part_windows(trial, clips, part) for part in ("train", "val", "test"))
+    train, val, test = parts_windows(trial, clips, ("train", "val", "test"))
     group = setting_group(clips, trial.setting)
     return [UNTRAINED[name](clips, train, val, test, group) for name in names]
 
@@ -99,8 +99,7 @@ def _retrieval(clips: Clips, train: Windows, val: Windows, test: Windows, group:
 
 
 def _mean_trajectory(clips: Clips, train: Windows, val: Windows, test: Windows, group: str) -> dict[str, Any]:
-    scores = evaluate_trivial(train, val, test, group, finger_V=load_hand().finger_V)
-    return _reading(scores["mean_trajectory"], clips)
+    return _reading(evaluate_mean_trajectory(train, val, test, group, finger_V=load_hand().finger_V), clips)
 
 
 UNTRAINED = {"retrieval": _retrieval, "mean trajectory": _mean_trajectory}

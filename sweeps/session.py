@@ -73,18 +73,21 @@ class Session:
                         f"{self.capacity.device}; go on with it there, or give this one another --name."
                     )
 
-    def follow(self, setting: str, trials: Trials, progress: Progress) -> Following:
+    def follow(self, setting: str, trials: Trials, progress: Progress, *, retry_failed: bool) -> Following:
         """Begin with a setting; `trials` are its records by identity, which are brought up to date."""
+        ended = [trial for trial in trials.values() if trial.has_ended(retry_failed=retry_failed)]
+        progress.enter(setting, ended)
         self.tracking.setting(setting)
         recorder = Recorder(self.plan, self.ledger, progress, self.tracking, trials)
-        return Following(self, setting, recorder)
+        return Following(self, setting, recorder, ended)
 
 
 class Following:
     """The trials of one setting: announced to the ledger first, then trained."""
 
-    def __init__(self, session: Session, setting: str, recorder: Recorder) -> None:
+    def __init__(self, session: Session, setting: str, recorder: Recorder, ended: list[TrialRecord]) -> None:
         self._session, self._setting, self._recorder = session, setting, recorder
+        self.ended = ended  # before it began
 
     def announce(self, phase: str, params: dict[str, Any]) -> TrialRecord:
         """Put a trial in the ledger; it comes back finished where another sweep has trained it."""

@@ -128,10 +128,8 @@ def _train_setting(
     progress: Progress,
     retry_failed: bool,
 ) -> None:
-    ended = [trial for trial in trials.values() if trial.has_ended(retry_failed=retry_failed)]
-    progress.enter(setting, ended)
-    following = session.follow(setting, trials, progress)
-    searched = [trial for trial in ended if trial.phase == "search"]
+    following = session.follow(setting, trials, progress, retry_failed=retry_failed)
+    searched = [trial for trial in following.ended if trial.phase == "search"]
     if len(searched) < plan.trials_of():
         from sweeps.search import LedgerSearch
 
@@ -147,14 +145,12 @@ def _train_setting(
             seed=plan.seed,
             trials=plan.trials_of() - len(searched),
             known=[(point(t), None if t.status == "failed" else t.mpjpe_cm) for t in searched],
-            unfinished=[point(t) for t in trials.values() if t.phase == "search" and t not in ended],
+            unfinished=[
+                point(t) for t in trials.values() if t.phase == "search" and t not in following.ended
+            ],
             announce=propose,
         )
         following.run(searcher, stop_early=True)
-    begun = [
-        t.params
-        for t in trials.values()
-        if t.phase == "repeat" and not t.has_ended(retry_failed=retry_failed)
-    ]
+    begun = [t.params for t in trials.values() if t.phase == "repeat" and t not in following.ended]
     again = [following.announce("repeat", params) for params in begun + _repeats(plan, trials)]
     following.run(again, stop_early=False)

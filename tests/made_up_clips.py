@@ -8,7 +8,7 @@ import numpy as np
 import roma
 import torch
 
-from trainables.clips import Clip, encode_png, write_clips
+from trainables.clips import Clip, Clips, encode_png, write_clips
 
 OBJECTS = ("ball", "bowl", "box", "can", "cup", "mug", "pan", "pot")
 
@@ -76,3 +76,25 @@ def write(dest: Path | str, clips: list[Clip], source: dict | None = None) -> Pa
             writer.add(clip)
         writer.settings = json.loads(json.dumps(SETTINGS))
     return dest
+
+
+def with_other_frames(clips: Clips, rows: slice) -> Clips:
+    """A copy in which these frames have another motion, camera, contact and text; images are the caller's to change."""
+    changed = replace(clips, **{k: v.clone() for k, v in vars(clips).items() if isinstance(v, torch.Tensor)})
+    generator = torch.Generator().manual_seed(1)
+    for name in (
+        "global_orient_F3",
+        "hand_pose_F45",
+        "transl_F3",
+        "joints_FJ3",
+        "point_F3",
+        "camera_transl_F3",
+    ):
+        tensor = getattr(changed, name)
+        tensor[rows] = torch.randn(tensor[rows].shape, generator=generator)
+    changed.camera_rot_F33[rows] = clips.camera_rot_F33[rows].mT
+    for name in ("camera_known_F", "contact_known_F", "point_known_F"):
+        getattr(changed, name)[rows] ^= True
+    changed.contact_FV[rows] = 1 - changed.contact_FV[rows]
+    changed.text_F[rows] = 1 - changed.text_F[rows]
+    return changed

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 import pytest
 import torch
-from made_up_clips import random_clip, write
+from made_up_clips import random_clip, with_other_frames, write
 from torch import Tensor
 
 from trainables.clips import Clips, encode_png, read_clips
@@ -90,25 +90,7 @@ def with_another_middle(clips: Clips, clip: int, start: int) -> Clips:
     """Everything strictly between first and last frame of one window replaced, but which images there are."""
     first = int(clips.offsets_C1[clip]) + start
     rows = slice(first + 1, first + LAST)
-    changed = clips.__class__(
-        **{k: v.clone() if isinstance(v, Tensor) else v for k, v in vars(clips).items()}
-    )
-    generator = torch.Generator().manual_seed(1)
-    for name in (
-        "global_orient_F3",
-        "hand_pose_F45",
-        "transl_F3",
-        "joints_FJ3",
-        "point_F3",
-        "camera_transl_F3",
-    ):
-        values = getattr(changed, name)
-        values[rows] = torch.randn(values[rows].shape, generator=generator)
-    changed.camera_rot_F33[rows] = clips.camera_rot_F33[rows].mT
-    for name in ("camera_known_F", "contact_known_F", "point_known_F"):
-        getattr(changed, name)[rows] ^= True
-    changed.contact_FV[rows] = 1 - changed.contact_FV[rows]
-    changed.text_F[rows] = 1 - changed.text_F[rows]
+    changed = with_other_frames(clips, rows)
     # Images that begin in between and are over before the last frame do not exist here: a clip has two, far apart.
     changed.image_F[rows] = len(clips.images_I) - 1
     changed.hand_free_F[rows] = len(clips.hand_free_I) - 1

@@ -20,6 +20,7 @@ from trainables.hand import FINGERS
 from trainables.trivial import (
     KEYS,
     best_motion_keys,
+    evaluate_mean_trajectory,
     evaluate_trivial,
     everything,
     exact,
@@ -201,6 +202,8 @@ def test_evaluate_trivial_compares_with_a_model() -> None:
         assert evaluation.per_clip().fingers == FINGERS
         assert 0 < evaluation.average_precision() < 1 and "jerk_m_per_s3" in evaluation.means()
     assert scores["constant_pose"].means()["jerk_m_per_s3"] == pytest.approx(0, abs=1e-9)
+    alone = evaluate_mean_trajectory(train, val, test, "object", finger_V=torch.arange(V) % 6)
+    assert alone.means() == scores["mean_trajectory"].means()
     model = evaluate(off_by(0.01), test, "object")
     for rival in scores.values():
         assert model.difference(rival, "mpjpe_cm").high < 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from made_up_clips import random_clip, write
+from made_up_clips import random_clip, with_other_frames, write
 
 from trainables.clips import Clips, ClipsError, read_clips
 from trainables.windows import Batch, Inputs, Protocol, Windows
@@ -101,25 +101,7 @@ def test_contact_point_of_each_protocol(clips: Clips, protocol: Protocol) -> Non
 def with_another_future(clips: Clips, clip: int, start: int) -> Clips:
     """Everything after frame `start` of one clip replaced: motion, contact, camera, texts and images."""
     rows = slice(int(clips.offsets_C1[clip]) + start + 1, int(clips.offsets_C1[clip + 1]))
-    changed = clips.__class__(
-        **{k: v.clone() if isinstance(v, torch.Tensor) else v for k, v in vars(clips).items()}
-    )
-    generator = torch.Generator().manual_seed(1)
-    for name in (
-        "global_orient_F3",
-        "hand_pose_F45",
-        "transl_F3",
-        "joints_FJ3",
-        "point_F3",
-        "camera_transl_F3",
-    ):
-        tensor = getattr(changed, name)
-        tensor[rows] = torch.randn(tensor[rows].shape, generator=generator)
-    changed.camera_rot_F33[rows] = clips.camera_rot_F33[rows].mT
-    for name in ("camera_known_F", "contact_known_F", "point_known_F"):
-        getattr(changed, name)[rows] ^= True
-    changed.contact_FV[rows] = 1 - changed.contact_FV[rows]
-    changed.text_F[rows] = 1 - changed.text_F[rows]
+    changed = with_other_frames(clips, rows)
     seen = clips.image_F[rows.start - 1]
     own = clips.image_F[rows].unique()
     changed.images_I[own[own > seen]] += 100

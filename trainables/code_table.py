@@ -1,4 +1,4 @@
-"""The codes of every window of a part, extracted once: what the indexer learns and the predictor looks up."""
+"""The codes of every window of a part, extracted before a stage begins: what the indexer learns, what is looked up."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from trainables.transformer import learned
 SIDE = 16
 FEATURES = 16
 CONTACT_ENCODERS = ("volume", "points")
-# Volumes convolved at once: few enough that the widest layer's output (8 MiB) stays in cache, which on a CPU is four
-# times as fast as the 3,840 of a codebook batch at once.
+# Volumes convolved at once: few enough that the widest layer's output (8 MiB) stays in cache. The 3,840 volumes of a
+# codebook batch take 0.43 s forward and backward so, and 0.61 s at once (2 CPU threads).
 CHUNK = 128
 
 
@@ -41,7 +41,7 @@ def contact_volume(point_N3: Tensor, box_23: Tensor) -> Tensor:
 def first_convolution(axis_N3S: Tensor, weight_C1333: Tensor) -> Tensor:
     """`conv3d(volume, weight, padding=1)` of volumes that are products of their axes, (N,C,16,16,16).
 
-    A product's convolution is three small contractions, one an axis: a ninth of the arithmetic, and the volumes
+    A product's convolution is three small contractions, one an axis: a seventh of the arithmetic, and the volumes
     themselves are never made.
     """
     x, y, z = F.pad(axis_N3S, (1, 1)).unfold(-1, 3, 1).unbind(1)  # each (N,16,3)

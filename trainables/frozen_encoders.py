@@ -44,17 +44,21 @@ TEXT_WIDTHS = {"clip": 512, "minilm": 384}
 _IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 32, 64
 
 
-class ImageFeatures:
-    """A frozen image encoder. `digest` (16 hex) names its weights."""
+class _Frozen:
+    """A network whose features (N, width) are taken as they are. `digest` (16 hex) names its weights."""
 
     def __init__(self, name: str, network: nn.Module) -> None:
-        self.name, self.width = name, IMAGE_WIDTHS[name]
+        self.name, self.width = name, (IMAGE_WIDTHS | TEXT_WIDTHS)[name]
         self.digest = str(network.digest)
-        self._network = network.to(_device())
+        self._network = network.to("cuda" if torch.cuda.is_available() else "cpu")
 
     @property
     def device(self) -> torch.device:
         return next(self._network.parameters()).device
+
+
+class ImageFeatures(_Frozen):
+    """A frozen image encoder."""
 
     def __call__(self, images: Sequence[NDArray[np.uint8]] | Tensor) -> Tensor:
         """Features (N, width), float32 on the CPU, of RGB images: uint8 arrays (H, W, 3), or one tensor (N, H, W, 3).
@@ -72,26 +76,13 @@ class ImageFeatures:
         return encode_in_batches(self._network, rows, batch=_IMAGES_AT_ONCE, width=self.width, what=what)
 
 
-class TextFeatures:
-    """A frozen text encoder, whose features have unit length. `digest` (16 hex) names its weights."""
-
-    def __init__(self, name: str, network: nn.Module) -> None:
-        self.name, self.width = name, TEXT_WIDTHS[name]
-        self.digest = str(network.digest)
-        self._network = network.to(_device())
-
-    @property
-    def device(self) -> torch.device:
-        return next(self._network.parameters()).device
+class TextFeatures(_Frozen):
+    """A frozen text encoder, whose features have unit length."""
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Features (N, width), float32 on the CPU."""
         what = f"texts through {self.name}"
         return encode_in_batches(self._network, texts, batch=_TEXTS_AT_ONCE, width=self.width, what=what)
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @functools.cache
@@ -187,6 +178,6 @@ def _text_rows(encoder: TextFeatures, texts: list[str]) -> Tensor:
     return cached_rows(key, (len(texts), encoder.width), lambda: encoder(texts))
 
 
-def _of(encoder: ImageFeatures | TextFeatures) -> tuple[bytes, bytes, bytes]:
+def _of(encoder: _Frozen) -> tuple[bytes, bytes, bytes]:
     # A GPU's sums differ from a CPU's in the last digits; runs on one kind of device must not depend on another's.
     return encoder.name.encode(), encoder.digest.encode(), encoder.device.type.encode()

@@ -29,8 +29,8 @@ class Indexer(nn.Module):
     The released indexer runs a decoder layer of T x Q learned queries over one memory token. Its self-attention
     never sees the input, and cross-attention to a single token has weight 1 always: what the layer computes is a
     learned constant a query plus a projection of the token, then a feed-forward. Here that stands once a frame and not
-    once a frame and quantizer, and the quantizers differ in their rows of the last layer: a sixth of the arithmetic at
-    no worse end-to-end error (docs/log.md).
+    once a frame and quantizer, and the quantizers differ in their rows of the last layer: a fifth of the arithmetic
+    at six quantizers; docs/log.md compares their errors.
     """
 
     def __init__(self, config: IndexerConfig) -> None:

@@ -42,9 +42,7 @@ class LatentActConfig:
     mode: str = "forecast"
     protocol: str = "first"
     window: int = 30
-    encoders: dict[str, str] = field(
-        default_factory=dict
-    )  # frozen encoder -> digest of the weights trained with
+    encoders: dict[str, str] = field(default_factory=dict)  # frozen encoder -> digest of its weights
     codebook: CodebookConfig | None = field(default_factory=CodebookConfig)
     indexer: IndexerConfig | None = field(default_factory=IndexerConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)

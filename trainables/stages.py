@@ -14,6 +14,7 @@ from trainables.evaluate import batches, evaluate
 from trainables.indexer import Indexer
 from trainables.latentact import LatentAct
 from trainables.losses import code_loss, contact_loss, joint_loss, reconstruction_loss, vertex_loss
+from trainables.metrics import CM_PER_M, mpjpe
 from trainables.motion import joints_first, to_first
 from trainables.noise import SampleNoise
 from trainables.optimisation import StageRun
@@ -78,23 +79,18 @@ def codebook_stage(model: LatentAct, train: Windows, val: Windows, config: Trial
         return value
 
     def score(codebook: Codebook) -> tuple[float, dict[str, float]]:
-        total, error, indices = torch.zeros(()), torch.zeros(()), []
+        total, errors, indices = torch.zeros(()), [], []
         for batch in batches(val, EVALUATION_BATCH):
             value, motion_BTC, index_BTQ = reconstruct(codebook, batch, None)
             total += value.cpu() * len(batch)
-            error_BTJ = (joints_first(hand, model.pose(motion_BTC, batch)) - batch.joints_ref_BTJ3).norm(
-                dim=-1
-            )
-            known_BT = batch.camera_known_BT
-            error += (
-                (error_BTJ.mean(-1) * known_BT).sum().cpu() / known_BT.sum().clamp_min(1).cpu() * len(batch)
-            )
+            joints_BTJ3 = joints_first(hand, model.pose(motion_BTC, batch))
+            errors.append(mpjpe(joints_BTJ3, batch.joints_ref_BTJ3, batch.camera_known_BT))
             indices.append(index_BTQ)
         use = code_use(indices, weights.quantizer.codes)
         figure = float(global_sum(total)) / len(val)  # every rank's loss is its share of the mean
         return figure, {
             "val_loss": figure,
-            "reconstruction_mpjpe_cm": 100.0 * float(error) / len(val),
+            "reconstruction_mpjpe_cm": CM_PER_M * float(torch.cat(errors).nanmean()),
             "codebook_perplexity": float(use.perplexity_Q.mean()),
             "live_codes": float(use.live_Q.min()),
         }

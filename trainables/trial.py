@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,22 +34,30 @@ STAGE_RUNS = {"codebook": codebook_stage, "indexer": indexer_stage, "predictor":
 
 def part_windows(config: TrialConfig, clips: Clips, part: str) -> Windows:
     """The windows of one part, as this trial sees them."""
+    return parts_windows(config, clips, [part])[0]
+
+
+def parts_windows(config: TrialConfig, clips: Clips, parts: Sequence[str]) -> list[Windows]:
+    """The windows of several parts, which share one copy of what frozen encoders make of the data set."""
     image = config.image_encoder if config.image_encoder in IMAGE_WIDTHS else None
     text = config.text_encoder if config.text_encoder in TEXT_WIDTHS else None
     features = None
     if image or text:
-        features = feature_tables(clips, image=image, text=text, hand_free=config.hand_free)
-    return Windows(
-        clips,
-        part_clips(clips, config.setting, part),
-        length=config.window,
-        stride=config.stride,
-        protocol=config.protocol,  # type: ignore[arg-type]
-        mode=config.mode,  # type: ignore[arg-type]
-        hand_free=config.hand_free,
-        features=features,
-        hidden=config.without if config.without in HIDEABLE else "",
-    )
+        features = feature_tables(clips, image=image, text=text, hand_free=config.hand_free).to(clips.device)
+    return [
+        Windows(
+            clips,
+            part_clips(clips, config.setting, part),
+            length=config.window,
+            stride=config.stride,
+            protocol=config.protocol,  # type: ignore[arg-type]
+            mode=config.mode,  # type: ignore[arg-type]
+            hand_free=config.hand_free,
+            features=features,
+            hidden=config.without if config.without in HIDEABLE else "",
+        )
+        for part in parts
+    ]
 
 
 def train_trial(
@@ -83,7 +91,7 @@ def train_trial(
             f"data set {clips.name!r} was made with the hand '{clips.hand}' but '{hand.name}' is loaded: "
             "set or unset MANO_PATH, or prepare the data again"
         )
-    train, val = part_windows(config, clips, "train"), part_windows(config, clips, "val")
+    train, val = parts_windows(config, clips, ("train", "val"))
     with torch.random.fork_rng():
         torch.manual_seed(mix(config.seed))  # initial weights; no other draw uses the global generator
         encoders = train.features.digests if train.features else {}
@@ -98,8 +106,12 @@ def train_trial(
         model.load_state_dict(
             {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
         )
-    shelf = Shelf(codebooks) if codebooks else None
-    identity = codebook_identity(config, clips.digest, workers=world()[1], device=torch.device(device).type)
+    shelf, identity = None, ""
+    if codebooks and "codebook" in config.stages:
+        shelf = Shelf(codebooks)
+        identity = codebook_identity(
+            config, clips.digest, workers=world()[1], device=torch.device(device).type
+        )
 
     stages = config.stages
     for stage in stages[stages.index(numbers.get("stage", stages[0])) :]:
@@ -151,10 +163,7 @@ def _train_stage(stage: str, run: StageRun, model: LatentAct, config: TrialConfi
         epochs = run.config.epochs
 
         def save(folder: Path) -> None:
-            if stage == "predictor":
-                model.contact_threshold.fill_(
-                    run.best_metrics.get("contact_threshold", 0.5)
-                )  # 0.5: it diverged
+            _take_threshold(model, run)
             _write_checkpoint(folder, stage, run, model, config)
             if stage == "predictor":
                 current = {k: v.clone() for k, v in run.module.state_dict().items()}
@@ -164,8 +173,13 @@ def _train_stage(stage: str, run: StageRun, model: LatentAct, config: TrialConfi
 
         report({"stage": stage, "epochs": epochs, **metrics}, save)
     run.module.requires_grad_(False)
-    if stage == "predictor":
-        model.contact_threshold.fill_(run.best_metrics.get("contact_threshold", 0.5))  # 0.5: it diverged
+    _take_threshold(model, run)
+
+
+def _take_threshold(model: LatentAct, run: StageRun) -> None:
+    """The best epoch's, where the stage chooses one and some epoch did not diverge."""
+    if (threshold := run.best_metrics.get("contact_threshold")) is not None:
+        model.contact_threshold.fill_(threshold)
 
 
 def _write_checkpoint(folder: Path, stage: str, run: StageRun, model: LatentAct, config: TrialConfig) -> None:

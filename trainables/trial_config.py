@@ -49,9 +49,7 @@ class TrialConfig:
     setting: str
     method: str = "latentact"  # of METHODS
     without: str = ""  # of ABLATIONS
-    mode: str = (
-        "forecast"  # from the first frame; "interpolate": the last frame's image and contact point too
-    )
+    mode: str = "forecast"  # or "interpolate": the last frame's image and contact point are given too
     protocol: str = "first"  # which contact point is given: the first frame's, or the window's first ("goal")
     hand_free: bool = False  # images from which the hand was removed
     image_encoder: str = "conv"
@@ -77,9 +75,7 @@ class TrialConfig:
     codebook_norm: bool = True
     codebook_dropout: float = 0.1
     codebook_joint_weight: float = 2.0
-    codebook_forecasts: float = (
-        0.5  # share of windows whose codes its decoder is not shown: there it forecasts
-    )
+    codebook_forecasts: float = 0.5  # share of windows whose codes its decoder is not shown: it forecasts
 
     decoder_depth: int = 1  # of the predictor; the codebook's own decoder keeps its depth
     heads: int = 4
@@ -91,17 +87,13 @@ class TrialConfig:
     true_codes: float = 0.0  # share of windows whose true codes the predictor is shown in training
     indexer_dropout: float = 0.0
     decoder_from_codebook: bool = True  # the predictor's decoder begins as the codebook's, not from scratch
-    code_weight: float = (
-        0.3  # of the indexer's loss while it learns on beside the predictor; 0: it stays as it is
-    )
+    code_weight: float = 0.3  # of the indexer's loss, as it learns on beside the predictor; 0: it does not
     sampling_steps: int = 10  # of diffusion
     samples: int = 4  # of diffusion, whose mean is the prediction
 
     batch: int = 32
     learning_rate: float = 2e-3
-    schedule: str = (
-        "constant"  # or "cosine" to zero at the last epoch, which makes the budget part of the trial
-    )
+    schedule: str = "constant"  # or "cosine", to zero at the last epoch: the budget is part of the trial then
     warmup_steps: int = 20
     weight_decay: float = 0.01
     clip_norm: float = 1.0

@@ -190,6 +190,25 @@ def best_motion_keys(sums: TextSums, val: Windows, *, batch: int = 256) -> dict[
     return {motion: min(KEYS, key=lambda name: total[motion, name]) for motion in get_args(Motion)}
 
 
+def evaluate_mean_trajectory(
+    train: Windows,
+    val: Windows,
+    test: Windows,
+    group: str,
+    *,
+    batch: int = 256,
+    finger_V: Tensor | None = None,
+) -> Evaluation:
+    """What `evaluate_trivial` calls "mean_trajectory", without the others. Raises as it does."""
+    sums = sum_by_text(train, batch=batch)
+    keys = KEYS[best_motion_keys(sums, val, batch=batch)["mean_trajectory"]]
+    on_val, on_test = (
+        trivial_predictor(sums, windows.texts, "mean_trajectory", keys) for windows in (val, test)
+    )
+    threshold, _ = best_contact_threshold(on_val, val, batch=batch)
+    return evaluate(on_test, test, group, batch=batch, contact_threshold=threshold, finger_V=finger_V)
+
+
 def evaluate_trivial(
     train: Windows,
     val: Windows,

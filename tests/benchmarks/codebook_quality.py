@@ -23,6 +23,7 @@ from trainables.code_use import code_use
 from trainables.evaluate import batches
 from trainables.hand import load_hand
 from trainables.latentact import LatentAct
+from trainables.metrics import CM_PER_M, mpjpe
 from trainables.motion import joints_first
 from trainables.noise import mix
 from trainables.splits import part_clips
@@ -38,19 +39,18 @@ CODES = 512
 def figures(model: LatentAct, unseen: Windows) -> str:
     """Live share and perplexity a quantizer, and reconstruction MPJPE, of windows that do not overlap."""
     assert model.codebook is not None
-    codebook, error, frames, indices = model.codebook.eval(), 0.0, 0.0, []
+    codebook, errors, indices = model.codebook.eval(), [], []
     for batch in batches(unseen, 256):
         quantized = codebook.encode(model.target(batch), batch)
         motion_BTC, _ = codebook.decode(quantized.latent_BTD, batch)
         joints = joints_first(model.hand, model.pose(motion_BTC, batch))
-        distance_BT = (joints - batch.joints_ref_BTJ3).norm(dim=-1).mean(-1)
-        error += float((distance_BT * batch.camera_known_BT).sum())
-        frames += float(batch.camera_known_BT.sum())
+        errors.append(mpjpe(joints, batch.joints_ref_BTJ3, batch.camera_known_BT))
         indices.append(quantized.index_BTQ)
     use = code_use(indices, CODES)
     live = ", ".join(f"{share:.3f}" for share in use.live_Q.tolist())
     ppl = ", ".join(f"{value:.0f}" for value in use.perplexity_Q.tolist())
-    return f"MPJPE {100 * error / frames:.2f} cm; live codes {live}; perplexity {ppl}; {frames:.0f} frames"
+    error_cm, frames = CM_PER_M * float(torch.cat(errors).nanmean()), len(unseen) * unseen.length
+    return f"MPJPE {error_cm:.2f} cm; live codes {live}; perplexity {ppl}; {frames} frames"
 
 
 def run(data: str, setting: str, encoder: str, told: str, epochs: int, seed: int) -> None:
