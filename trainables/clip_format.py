@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SCHEMA_VERSION = 2
-READABLE_SCHEMAS = (1, 2)  # 1 has no hand-free pictures
+SCHEMA_VERSION = 3
+# 1 has no hand-free pictures, 2 no features; `python -m trainables.migrate` rewrites either.
+READABLE_SCHEMAS = (1, 2, 3)
 WINDOW_FPS = 30.0
 JOINTS = 21
 VERTICES = 778
@@ -45,7 +46,9 @@ class Clip:
     """One clip of n frames.
 
     text[i] holds from frame text_start[i] on; image_png[i] is the square RGB picture of frame image_frame[i], and
-    hand_free_png[i] is one of frame hand_free_frame[i] from which the hand was removed.
+    hand_free_png[i] is one of frame hand_free_frame[i] from which the hand was removed. Where a source has features in
+    place of pictures, image_feature[i], hand_free_feature[i] and text_feature[i] are those of frozen encoders that the
+    manifest names; pictures may then be missing.
     contact_bits is the unpacked map, one bool a vertex (it is packed to bits when written). contact_point_m
     is the centroid of the contacting vertices, NaN exactly where nothing touches or where the contact is not
     known.
@@ -73,6 +76,9 @@ class Clip:
     image_png: Sequence[bytes] = ()
     hand_free_frame: Sequence[int] = ()
     hand_free_png: Sequence[bytes] = ()
+    image_feature: NDArray[Any] | None = None  # (len(image_frame), F) float32
+    hand_free_feature: NDArray[Any] | None = None  # (len(hand_free_frame), F)
+    text_feature: NDArray[Any] | None = None  # (len(text), F)
 
     @property
     def frames(self) -> int:
@@ -141,10 +147,22 @@ def check_clip(clip: Clip) -> None:
     )
     for kind in ("image", "hand_free"):
         frames = np.asarray(getattr(clip, f"{kind}_frame"), dtype=np.int64)
+        pictures, features = getattr(clip, f"{kind}_png"), getattr(clip, f"{kind}_feature")
         require(
-            len(frames) == len(getattr(clip, f"{kind}_png")),
+            len(frames) == len(pictures) or (not pictures and features is not None),
             f"{kind}_png",
             f"needs one entry for each entry of {kind}_frame",
         )
         inside = len(frames) == 0 or (frames[0] >= 0 and (np.diff(frames) > 0).all() and frames[-1] < n)
         require(inside, f"{kind}_frame", "must rise and lie inside the clip")
+    for field, count in (
+        ("image_feature", len(clip.image_frame)),
+        ("hand_free_feature", len(clip.hand_free_frame)),
+        ("text_feature", len(clip.text)),
+    ):
+        if (rows := getattr(clip, field)) is not None:
+            rows = np.asarray(rows)
+            require(
+                rows.ndim == 2 and len(rows) == count, field, f"has shape {rows.shape}, needs {count} rows"
+            )
+            require(np.isfinite(rows).all(), field, "holds a number that is not finite")

@@ -28,7 +28,14 @@ from trainables.clip_format import (
     manifest_digest,
 )
 from trainables.clip_resampling import resample
-from trainables.clip_table import as_written_now, contact_maps, frame_counts, list_frames, list_values
+from trainables.clip_table import (
+    FEATURES,
+    as_written_now,
+    contact_maps,
+    frame_counts,
+    list_frames,
+    list_values,
+)
 
 _AGAIN = "delete the data set, then prepare or copy it again."
 IMAGE_SIDE_WHEN_NONE = (
@@ -69,6 +76,12 @@ class Clips:
     hand_free_F: Tensor  # int64: latest hand-free image, as image_F
     hand_free_I: Tensor  # uint8, as images_I: pictures from which the hand was removed
     text_F: Tensor  # int64: index into texts
+    # Features that came with the data, by the encoders that manifest["features"] names; (0, 0) where there are none.
+    image_IF: (
+        Tensor  # of the images; where there are no pictures, images_I is empty and image_F points in here
+    )
+    hand_free_IF: Tensor
+    text_XF: Tensor  # of `texts`
 
     def __len__(self) -> int:
         return len(self.clip_ids)
@@ -121,7 +134,8 @@ def _manifest(folder: Folder) -> dict[str, Any]:
     if manifest.get("schema") not in READABLE_SCHEMAS:
         raise ClipsError(
             f"{folder.url}/{MANIFEST}, field schema: is {manifest.get('schema')!r}, this version reads "
-            f"{' and '.join(map(str, READABLE_SCHEMAS))}; delete the data set and prepare it again with this version."
+            f"{' and '.join(map(str, READABLE_SCHEMAS))}; rewrite it with "
+            f"`python -m trainables.migrate {folder.url}` of the version that wrote it, or prepare it again."
         )
     missing = {"name", "hand", "shards", "settings"} - manifest.keys()
     if missing or not manifest["shards"]:
@@ -162,7 +176,15 @@ def assemble(tables: Sequence[pa.Table], manifest: dict[str, Any], where: str) -
     camera = np.where(camera_known[:, None, None], flat["camera_to_first"], np.eye(3, 4, dtype=np.float32))
 
     # A text holds until the next one; every clip has one at its first frame, so none crosses into the next.
-    texts, text_of_entry = np.unique(list_values(table, "text").astype(str), return_inverse=True)
+    texts, first_entry, text_of_entry = np.unique(
+        list_values(table, "text").astype(str), return_index=True, return_inverse=True
+    )
+    features = {name: list_values(table, name) for name in FEATURES}
+    entries = {"image_feature": "image_frame", "hand_free_feature": "hand_free_frame", "text_feature": "text"}
+    for name, of in entries.items():
+        features[name] = _feature_rows(features[name], len(list_values(table, of)), name, where)
+    if len(features["text_feature"]):
+        features["text_feature"] = features["text_feature"][first_entry]
     text_start = list_frames(table, "text_start", first_C)
     text_F = np.repeat(text_of_entry, np.diff(np.append(text_start, frames)))
     first_F = np.repeat(first_C, frames_C)
@@ -197,6 +219,9 @@ def assemble(tables: Sequence[pa.Table], manifest: dict[str, Any], where: str) -
         "hand_free_F": _latest(list_frames(table, "hand_free_frame", first_C), first_F),
         "hand_free_I": hand_free_I,
         "text_F": text_F.astype(np.int64),
+        "image_IF": features["image_feature"],
+        "hand_free_IF": features["hand_free_feature"],
+        "text_XF": features["text_feature"],
     }
     clips = Clips(
         name=manifest["name"],
@@ -213,6 +238,15 @@ def assemble(tables: Sequence[pa.Table], manifest: dict[str, Any], where: str) -
     )
     fps_C = table["fps"].to_numpy().astype(np.float64)
     return clips if (fps_C == WINDOW_FPS).all() else resample(clips, torch.from_numpy(fps_C), WINDOW_FPS)
+
+
+def _feature_rows(values: NDArray[np.float32], entries: int, name: str, where: str) -> NDArray[np.float32]:
+    """Features (entries, F) of values end to end, (0, 0) where there are none."""
+    if not len(values):
+        return np.zeros((0, 0), dtype=np.float32)
+    if entries == 0 or len(values) % entries:
+        raise ClipsError(f"{where}, field {name}: not every entry has a feature of one width; {_AGAIN}")
+    return values.reshape(entries, -1)
 
 
 def _latest(start_I: NDArray[np.int64], first_F: NDArray[np.int64]) -> NDArray[np.int64]:

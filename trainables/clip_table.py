@@ -1,5 +1,6 @@
 """Clips as rows of a parquet shard, and the rows as flat arrays again, without a Python object a frame."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from trainables.clip_format import CONTACT_BYTES, FRAME_SHAPES, GROUPS, VERTICES, Clip, ClipsError
 
 _FLOATS = pa.list_(pa.float32())
+FEATURES = ("image_feature", "hand_free_feature", "text_feature")
 ARROW_SCHEMA = pa.schema(
     [
         ("clip_id", pa.string()),
@@ -25,9 +27,11 @@ ARROW_SCHEMA = pa.schema(
         ("image_png", pa.list_(pa.binary())),
         ("hand_free_frame", pa.list_(pa.int32())),
         ("hand_free_png", pa.list_(pa.binary())),
+        *((name, _FLOATS) for name in FEATURES),
     ]
 )
-SCHEMA_1 = pa.schema([field for field in ARROW_SCHEMA if not field.name.startswith("hand_free_")])
+SCHEMA_2 = pa.schema([field for field in ARROW_SCHEMA if field.name not in FEATURES])
+SCHEMA_1 = pa.schema([field for field in SCHEMA_2 if not field.name.startswith("hand_free_")])
 
 
 def to_table(clips: Sequence[Clip]) -> pa.Table:
@@ -42,6 +46,11 @@ def to_table(clips: Sequence[Clip]) -> pa.Table:
         columns[name] = [list(getattr(clip, name)) for clip in clips]
     for name in ("text_start", "image_frame", "hand_free_frame"):
         columns[name] = [np.asarray(getattr(clip, name), dtype=np.int32) for clip in clips]
+    for name in FEATURES:
+        rows = [getattr(clip, name) for clip in clips]
+        columns[name] = [
+            np.zeros(0) if row is None else np.asarray(row, dtype=np.float32).ravel() for row in rows
+        ]
     columns["contact_bits"] = [np.packbits(clip.contact_bits, axis=-1).tobytes() for clip in clips]
     columns["contact_known"] = [np.asarray(clip.contact_known, dtype=np.bool_) for clip in clips]
     return pa.table(
@@ -51,11 +60,24 @@ def to_table(clips: Sequence[Clip]) -> pa.Table:
 
 def as_written_now(table: pa.Table) -> pa.Table | None:
     """The rows of a shard of any readable schema in today's columns; None where it is of no such schema."""
-    if table.schema.equals(SCHEMA_1):
+    if table.schema.equals(SCHEMA_1) or table.schema.equals(SCHEMA_2):
         for field in ARROW_SCHEMA:
             if field.name not in table.column_names:
                 table = table.append_column(field, pa.array([[]] * len(table), type=field.type))
+        table = table.select(ARROW_SCHEMA.names)
     return table if table.schema.equals(ARROW_SCHEMA) else None
+
+
+def motion_digests(table: pa.Table) -> list[bytes]:
+    """A digest of what moves in each row: hand joints and camera. Equal where a recording is there twice."""
+    columns = [table[name].combine_chunks() for name in ("joints_m", "camera_to_first")]
+    digests = []
+    for row in range(len(table)):
+        digest = hashlib.sha256()
+        for column in columns:
+            digest.update(column[row].values.to_numpy(zero_copy_only=False).tobytes())
+        digests.append(digest.digest())
+    return digests
 
 
 def frame_counts(table: pa.Table, where: str) -> NDArray[np.int64]:

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainables.clip_folder import MANIFEST, explained, open_folder
@@ -55,6 +57,7 @@ class ClipWriter:
         hand: str,
         source: dict[str, Any],
         contact_radius_m: float,
+        features: dict[str, dict[str, Any]] | None = None,
     ):
         self.settings: dict[str, dict[str, Any]] = {}
         self.report: dict[str, Any] = {}  # what an importer measured on its way, kept in the manifest
@@ -70,7 +73,10 @@ class ClipWriter:
             "source": source,
         }
         self._head["contact_radius_m"] = contact_radius_m
+        if features:
+            self._head["features"] = features
         self._pending: list[Clip] = []
+        self._rows: list[pa.Table] = []
         self._shards: list[dict[str, Any]] = []
         self._ids: set[str] = set()
         self._values: dict[str, set[str]] = {group: set() for group in GROUPS}
@@ -87,20 +93,33 @@ class ClipWriter:
         if self.finished:
             return
         check_clip(clip)
-        if clip.clip_id in self._ids:
-            raise ClipsError(
-                f"clip {clip.clip_id!r}, field clip_id: used twice; give every clip its own name."
-            )
-        self._ids.add(clip.clip_id)
-        for group, values in self._values.items():
-            value = getattr(clip, group)
-            if value is not None:
-                values.add(value)
-        self._images += len(clip.image_png)
-        self._hand_free += len(clip.hand_free_png)
+        self._take_id(clip.clip_id)
         self._pending.append(clip)
         if len(self._pending) == CLIPS_PER_SHARD:
-            self._flush()
+            self.add_rows(to_table(self._pending), ids_taken=True)
+            self._pending = []
+
+    def add_rows(self, rows: pa.Table, *, ids_taken: bool = False) -> None:
+        """Adds clips that were checked, as rows of `to_table`. Raises ClipsError where an id is taken."""
+        if self.finished:
+            return
+        if not ids_taken:
+            for clip_id in rows["clip_id"].to_pylist():
+                self._take_id(clip_id)
+        for group, values in self._values.items():
+            values.update(value for value in rows[group].to_pylist() if value is not None)
+        self._images += pc.sum(pc.list_value_length(rows["image_png"])).as_py()
+        self._hand_free += pc.sum(pc.list_value_length(rows["hand_free_png"])).as_py()
+        self._rows.append(rows)
+        while sum(map(len, self._rows)) >= CLIPS_PER_SHARD:
+            waiting = pa.concat_tables(self._rows)
+            self._flush(waiting.slice(0, CLIPS_PER_SHARD))
+            self._rows = [waiting.slice(CLIPS_PER_SHARD)]
+
+    def _take_id(self, clip_id: str) -> None:
+        if clip_id in self._ids:
+            raise ClipsError(f"clip {clip_id!r}, field clip_id: used twice; give every clip its own name.")
+        self._ids.add(clip_id)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -113,31 +132,33 @@ class ClipWriter:
         finally:
             shutil.rmtree(self._stage, ignore_errors=True)
 
-    def _flush(self) -> None:
+    def _flush(self, rows: pa.Table) -> None:
         buffer = io.BytesIO()
         pq.write_table(
-            to_table(self._pending), buffer, compression="zstd", use_dictionary=False, write_statistics=False
+            rows.combine_chunks(), buffer, compression="zstd", use_dictionary=False, write_statistics=False
         )
         data = buffer.getvalue()
         file = f"shard-{len(self._shards):05d}.parquet"
         shard = {
             "file": file,
             "sha256": hashlib.sha256(data).hexdigest(),
-            "clips": len(self._pending),
-            "frames": sum(clip.frames for clip in self._pending),
+            "clips": len(rows),
+            "frames": pc.sum(pc.list_value_length(rows["contact_known"])).as_py(),
         }
         with explained(self._folder, file):
             (self._stage / file).write_bytes(data)
         self._shards.append(shard)
-        self._pending = []
-        logger.info("%s: %d clips, %d frames written", self._folder.url, len(self._ids), self._frames())
+        written = sum(shard["clips"] for shard in self._shards)
+        logger.info("%s: %d clips, %d frames written", self._folder.url, written, self._frames())
 
     def _frames(self) -> int:
         return sum(shard["frames"] for shard in self._shards)
 
     def _finish(self) -> None:
         if self._pending:
-            self._flush()
+            self.add_rows(to_table(self._pending), ids_taken=True)
+        if any(map(len, self._rows)):
+            self._flush(pa.concat_tables(self._rows))
         if not self._shards:
             raise ClipsError(
                 f"{self._folder.url}: no clip was written, so there is no data set; check the source."
@@ -239,9 +260,13 @@ def write_clips(
     hand: str,
     source: dict[str, Any],
     contact_radius_m: float = 0.005,
+    features: dict[str, dict[str, Any]] | None = None,
 ) -> ClipWriter:
     """A writer for `dest` (local path or s3://). `hand` is the name of the hand model, `source` what the
     importer was given: whatever changes the clips must be in it, for it decides whether a data set already
-    there is the same one.
+    there is the same one. `features` names the frozen encoders of the clips' features, where they have any:
+    {"image": {"encoder": "deit", "width": 768, "digest": "..."}, "text": ...}.
     """
-    return ClipWriter(dest, name=name, hand=hand, source=source, contact_radius_m=contact_radius_m)
+    return ClipWriter(
+        dest, name=name, hand=hand, source=source, contact_radius_m=contact_radius_m, features=features
+    )

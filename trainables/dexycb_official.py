@@ -27,16 +27,20 @@ from scipy.spatial.transform import Rotation
 
 from trainables.dexycb_recording import (
     CONTACT_DISTANCE_M,
+    FPS,
     LIFT_DISTANCE_M,
     DexYCBError,
-    Recording,
     Source,
     choose,
     hand_run,
+    phase_texts,
 )
 from trainables.hand import Hand
 from trainables.mano_file import HandFileError, read_mano
-from trainables.signed_distance import Mesh, MeshError, read_mesh, unsigned_distance_m
+from trainables.recording import Body, Recording, check_scale
+from trainables.signed_distance import Mesh, read_mesh, unsigned_distance_m
+from trainables.source_errors import DamagedFile, SourceError, WrongShape, WrongType, WrongValue
+from trainables.source_fields import field, inside, numbers, read_bytes, same_length, text
 
 YCB_CLASSES = (  # meta.yml's ycb_ids count from 1
     "002_master_chef_can", "003_cracker_box", "004_sugar_box", "005_tomato_soup_can", "006_mustard_bottle",
@@ -54,12 +58,26 @@ def is_official(folder: Path) -> bool:
 def read_official(
     folder: Path, sequences: list[str] | None, mano_path: str | os.PathLike[str] | None
 ) -> Source:
-    """Read the official layout, `sequences` by name or all of it. Raises DexYCBError."""
+    """Read the official layout, `sequences` by name or all of it. Raises SourceError.
+
+    A recording that is damaged by itself is dropped with the reason; MANO's files are needed by all.
+    """
     names = sorted(str(meta.parent.relative_to(folder)) for meta in folder.glob("*/*/meta.yml"))
     reader = _Reader(folder, mano_path)
-    recordings = [reader.recording(name) for name in choose(names, sequences, folder)]
+    recordings, dropped = [], {}
+    for name in choose(names, sequences, folder):
+        try:
+            recordings.append(reader.recording(name))
+        except DexYCBError:
+            raise
+        except SourceError as error:
+            dropped[name] = str(error)
     return Source(
-        layout="official", digest=reader.digest.hexdigest(), recordings=recordings, meshes=reader.meshes
+        layout="official",
+        digest=reader.digest.hexdigest(),
+        recordings=recordings,
+        meshes=reader.meshes,
+        dropped=dropped,
     )
 
 
@@ -70,8 +88,9 @@ class _Reader:
         path = mano_path or os.environ.get("MANO_PATH")
         if not path:
             raise DexYCBError(
-                f"{folder}: the official layout stores MANO coefficients, not joints, and needs MANO's own files; "
-                "set MANO_PATH to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl (mano.is.tue.mpg.de)."
+                folder,
+                "the official layout stores MANO coefficients, not joints, and needs MANO's own files; "
+                "set MANO_PATH to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl (mano.is.tue.mpg.de).",
             )
         self.folder, self.mano_path = folder, Path(path)
         self.digest = hashlib.sha256()
@@ -82,36 +101,68 @@ class _Reader:
         """One sequence in its master camera's frame, from its first frame with a hand."""
         meta_path = self.folder / name / "meta.yml"
         meta = self._yaml(meta_path)
-        side, calibration = (
-            str(_field(meta, "mano_sides", meta_path)[0]),
-            _field(meta, "mano_calib", meta_path)[0],
+        side = _first_text(meta, "mano_sides", meta_path)
+        if side not in ("right", "left"):
+            raise WrongValue(
+                meta_path, f"is {side!r}, neither right nor left; fetch the file again.", field="mano_sides"
+            )
+        calibration = _first_text(meta, "mano_calib", meta_path)
+        rotation, shift = self._world_to_camera(
+            text(field(meta, "extrinsics", meta_path), "extrinsics", meta_path)
         )
-        rotation, shift = self._world_to_camera(str(_field(meta, "extrinsics", meta_path)))
-        grasped = int(_field(meta, "ycb_grasp_ind", meta_path))
-        identity = int(_field(meta, "ycb_ids", meta_path)[grasped])
-        if not 1 <= identity <= len(YCB_CLASSES):
-            raise DexYCBError(f"{meta_path}: ycb_ids holds {identity}; DexYCB knows 1 to {len(YCB_CLASSES)}.")
-        pose_m, pose_y = self._poses(self.folder / name / "pose.npz")
+        pose_path = self.folder / name / "pose.npz"
+        pose_m, pose_y = self._poses(pose_path)
+        ids = numbers(
+            field(meta, "ycb_ids", meta_path),
+            "ycb_ids",
+            meta_path,
+            shape=(None,),
+            low=1,
+            high=len(YCB_CLASSES),
+        )
+        if len(ids) != pose_y.shape[1]:
+            why = (
+                f"knows {pose_y.shape[1]} objects, {meta_path.name} names {len(ids)}; fetch both files again."
+            )
+            raise WrongShape(pose_path, why, field="pose_y")
+        grasp = numbers(
+            field(meta, "ycb_grasp_ind", meta_path),
+            "ycb_grasp_ind",
+            meta_path,
+            shape=(),
+            low=0,
+            high=len(ids) - 1,
+        )
+        grasped = int(grasp)
+        ycb_name = YCB_CLASSES[int(ids[grasped]) - 1]
         valid = np.any(pose_m != 0, axis=1)
-        joints = self._joints(side, pose_m, self._betas(str(calibration))) @ rotation.T + shift
-        object_rotation = rotation @ Rotation.from_quat(pose_y[:, grasped, :4]).as_matrix()
+        joints = self._joints(side, pose_m, self._betas(calibration)) @ rotation.T + shift
+        check_scale(joints[valid], file=str(pose_path), field="pose_m")
+        object_rotation = rotation @ _unit(pose_y[:, grasped, :4], pose_path)
         object_translation = pose_y[:, grasped, 4:] @ rotation.T + shift
-        mesh = self._mesh(YCB_CLASSES[identity - 1])
+        mesh = self._mesh(ycb_name)
         local = np.einsum("tij,tki->tkj", object_rotation, joints - object_translation[:, None])
         distance = unsigned_distance_m(local.reshape(-1, 3), mesh).reshape(-1, 21)
         moved = np.linalg.norm(object_translation - object_translation[0], axis=1)
-        whole = Recording(
-            name=name,
-            subject=name.split("/")[0].split("-", 1)[-1],
-            side=side,
-            object=YCB_CLASSES[identity - 1],
-            start=0,
-            joints_m=joints,
-            object_rotation=object_rotation,
-            object_translation_m=object_translation,
-            joint_distance_m=distance,
+        start, phases = phase_texts(
+            len(joints),
+            ycb_name,
             first_contact=_first(valid & (distance.min(1) < CONTACT_DISTANCE_M)),
             first_lift=_first(moved > LIFT_DISTANCE_M),
+        )
+        subject = name.split("/")[0].split("-", 1)[-1]
+        whole = Recording(
+            name=name,
+            person=subject,
+            side=side,
+            fps=FPS,
+            object=ycb_name,
+            subject=subject,
+            text_start=start,
+            text=phases,
+            joints_m=joints,
+            bodies=(Body(mesh=ycb_name, rotation=object_rotation, translation_m=object_translation),),
+            joint_distance_m=distance,
         )
         return hand_run(whole, valid)
 
@@ -128,7 +179,7 @@ class _Reader:
             try:
                 arrays = read_mano(self._mano_file(side))
             except HandFileError as error:
-                raise DexYCBError(f"{self.folder}: its {side} hands need MANO: {error}") from error
+                raise DexYCBError(self.folder, f"its {side} hands need MANO: {error}") from error
             hand = Hand(arrays, "mano")
             self._hands[side] = hand, np.asarray(arrays["hands_components"]), np.asarray(arrays["hands_mean"])
         return self._hands[side]
@@ -149,63 +200,67 @@ class _Reader:
         return next((place for place in places if place.is_file()), places[0])
 
     def _betas(self, calibration: str) -> np.ndarray:
-        path = self.folder / "calibration" / f"mano_{calibration}" / "mano.yml"
-        return np.asarray(_field(self._yaml(path), "betas", path), dtype=np.float64)
+        name = f"mano_{calibration}"
+        path = inside(self.folder / "calibration", name, file=self.folder, field="mano_calib") / "mano.yml"
+        return numbers(field(self._yaml(path), "betas", path), "betas", path, shape=(10,), low=-20, high=20)
 
-    def _world_to_camera(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        path = self.folder / "calibration" / f"extrinsics_{name}" / "extrinsics.yml"
+    def _world_to_camera(self, calibration: str) -> tuple[np.ndarray, np.ndarray]:
+        name = f"extrinsics_{calibration}"
+        path = (
+            inside(self.folder / "calibration", name, file=self.folder, field="extrinsics") / "extrinsics.yml"
+        )
         content = self._yaml(path)
-        matrices, master = _field(content, "extrinsics", path), _field(content, "master", path)
-        to_world = np.asarray(_field(matrices, master, path), dtype=np.float64).reshape(3, 4)
+        matrices, master = field(content, "extrinsics", path), field(content, "master", path)
+        values = numbers(field(matrices, master, path), f"extrinsics.{master}", path, shape=(12,))
+        to_world = values.reshape(3, 4)
         return to_world[:, :3].T, -to_world[:, :3].T @ to_world[:, 3]
 
     def _poses(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
-        self._hash(path)
+        self.digest.update(read_bytes(path))
         try:
             with np.load(path) as file:
-                pose_m, pose_y = file["pose_m"].astype(np.float64), file["pose_y"].astype(np.float64)
+                arrays = {name: file[name] for name in ("pose_m", "pose_y") if name in file}
         except Exception as error:  # numpy and zipfile raise a dozen unrelated types on damaged archives
-            raise DexYCBError(
-                f"{path}: damaged, or without pose_m and pose_y ({error}); fetch it again."
-            ) from error
-        if (
-            pose_m.ndim != 3
-            or pose_m.shape[1:] != (1, 51)
-            or pose_y.shape[:1] + pose_y.shape[2:] != (len(pose_m), 7)
-        ):
-            raise DexYCBError(
-                f"{path}: pose_m {pose_m.shape}, pose_y {pose_y.shape}; not (T, 1, 51) and (T, n, 7)."
-            )
+            raise DamagedFile(path, f"damaged archive ({error}); fetch it again.") from error
+        # pose_m is metres and radians, PCA coefficients among them; nothing in it is ever large.
+        pose_m = numbers(field(arrays, "pose_m", path), "pose_m", path, shape=(None, 1, 51), low=-50, high=50)
+        pose_y = numbers(
+            field(arrays, "pose_y", path), "pose_y", path, shape=(None, None, 7), low=-50, high=50
+        )
+        same_length({"pose_m": pose_m, "pose_y": pose_y}, path)
         return pose_m[:, 0], pose_y
 
     def _mesh(self, name: str) -> Mesh:
         if name not in self.meshes:
-            try:
-                self.meshes[name] = read_mesh(self.folder / "models" / name / "textured_simple.obj")
-            except MeshError as error:
-                raise DexYCBError(f"object {name!r}: {error}") from error
+            self.meshes[name] = read_mesh(self.folder / "models" / name / "textured_simple.obj")
         return self.meshes[name]
 
     def _yaml(self, path: Path) -> dict[str, Any]:
-        self._hash(path)
+        data = read_bytes(path)
+        self.digest.update(data)
         try:
-            content = yaml.safe_load(path.read_text())
+            content = yaml.safe_load(data.decode())
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DexYCBError(f"{path}: not YAML ({error}); fetch it again.") from error
+            raise DamagedFile(path, f"not YAML ({error}); fetch it again.") from error
         if not isinstance(content, dict):
-            raise DexYCBError(f"{path}: holds no fields; fetch it again.")
+            raise WrongType(path, "holds no fields; fetch it again.")
         return content
 
-    def _hash(self, path: Path) -> None:
-        if not path.is_file():
-            raise DexYCBError(f"{path}: missing; unpack DexYCB's archives completely.")
-        self.digest.update(path.read_bytes())
+
+def _first_text(meta: dict[str, Any], name: str, path: Path) -> str:
+    values = field(meta, name, path)
+    if not isinstance(values, list) or not values:
+        raise WrongType(path, "is not a list; fetch the file again.", field=name)
+    return text(str(values[0]), name, path)
 
 
-def _field(content: dict[str, Any], name: str, path: Path) -> Any:
-    if name not in content:
-        raise DexYCBError(f"{path}: field {name!r} is missing; fetch the file again.")
-    return content[name]
+def _unit(quaternions: np.ndarray, path: Path) -> np.ndarray:
+    length = np.linalg.norm(quaternions, axis=1)
+    if (abs(length - 1) > 0.05).any():
+        raise WrongValue(
+            path, f"holds a quaternion of length {length.min():.3g}; fetch the file again.", field="pose_y"
+        )
+    return Rotation.from_quat(quaternions).as_matrix()
 
 
 def _first(mask: np.ndarray) -> int:

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from trainables.dexycb_recording import DexYCBError, Recording, Source, choose, hand_run
-from trainables.signed_distance import Mesh, MeshError, read_mesh
+from trainables.dexycb_recording import FPS, DexYCBError, Source, choose, hand_run, phase_texts
+from trainables.recording import Body, Recording, check_scale
+from trainables.signed_distance import read_mesh
+from trainables.source_errors import DamagedFile, MissingField, SourceError, WrongShape, WrongType
+from trainables.source_fields import numbers
 
 PACK_ARRAYS = "dexycb_hand_object.npz"
 PACK_INDEX = "sequences.json"
@@ -30,79 +33,123 @@ def is_pack(folder: Path) -> bool:
     return (folder / PACK_ARRAYS).is_file() or (folder / PACK_INDEX).is_file()
 
 
+_FIELDS: dict[str, tuple[int | None, ...]] = {
+    "hand_valid": (None,),
+    "joints": (None, 21, 3),
+    "obj_rotvec": (None, 3),
+    "obj_trans": (None, 3),
+    "joint_obj_dist": (None, 21),
+}
+
+
 def read_pack(folder: Path, sequences: list[str] | None) -> Source:
-    """Read the pack, `sequences` by name or all of it. Raises DexYCBError."""
+    """Read the pack, `sequences` by name or all of it. Raises SourceError; a recording that is damaged by itself is dropped."""
     for name in (PACK_ARRAYS, PACK_INDEX, PACK_MESHES):
         if not (folder / name).exists():
-            raise DexYCBError(f"{folder / name}: missing from the pack; copy the whole dexycb folder again.")
+            raise DexYCBError(folder / name, "missing from the pack; copy the whole dexycb folder again.")
     index, arrays = _pack_index(folder / PACK_INDEX), _pack_arrays(folder / PACK_ARRAYS)
     names = choose([entry["seq"] for entry in index], sequences, folder / PACK_INDEX)
     entries = [entry for entry in index if entry["seq"] in set(names)]
-    meshes = {name: _pack_mesh(folder, name) for name in sorted({entry["object"] for entry in entries})}
+    meshes = {
+        name: read_mesh(folder / PACK_MESHES / f"{name}.ply")
+        for name in sorted({entry["object"] for entry in entries})
+    }
     digest = hashlib.sha256()
     for name in (PACK_ARRAYS, PACK_INDEX):
         digest.update((folder / name).read_bytes())
+    recordings, dropped = [], {}
+    for entry in entries:
+        try:
+            recordings.append(_recording(entry, arrays, folder / PACK_ARRAYS))
+        except SourceError as error:
+            dropped[entry["seq"]] = str(error)
     return Source(
-        layout="pack",
-        digest=digest.hexdigest(),
-        recordings=list(_pack_recordings(entries, arrays, folder / PACK_ARRAYS)),
-        meshes=meshes,
+        layout="pack", digest=digest.hexdigest(), recordings=recordings, meshes=meshes, dropped=dropped
     )
 
 
-def _pack_recordings(entries: list[dict], arrays: dict[str, np.ndarray], path: Path) -> Iterator[Recording]:
-    for entry in entries:
-        frames = slice(entry["start"], entry["start"] + entry["length"])
-        if frames.stop > len(arrays["joints"]):
-            raise DexYCBError(
-                f"{path}: ends before sequence {entry['seq']}; the file and {PACK_INDEX} do not match."
-            )
-        whole = Recording(
-            name=entry["seq"],
-            subject=f"subject-{entry['subject']:02d}",
-            side=entry["side"],
-            object=entry["object"],
-            start=0,
-            joints_m=arrays["joints"][frames].astype(np.float64),
-            object_rotation=Rotation.from_rotvec(arrays["obj_rotvec"][frames].astype(np.float64)).as_matrix(),
-            object_translation_m=arrays["obj_trans"][frames].astype(np.float64),
-            joint_distance_m=arrays["joint_obj_dist"][frames].astype(np.float64),
-            first_contact=entry["first_contact"],
-            first_lift=entry["first_lift"],
+def _recording(entry: dict[str, Any], arrays: dict[str, np.ndarray], path: Path) -> Recording:
+    frames = slice(entry["start"], entry["start"] + entry["length"])
+    if frames.start < 0 or frames.stop > len(arrays["joints"]):
+        why = f"ends before sequence {entry['seq']}; the file and {PACK_INDEX} do not match: copy both again."
+        raise WrongShape(path, why, field="joints")
+    valid = arrays["hand_valid"][frames].astype(bool)
+    cut = {
+        # Where there is no hand all numbers are zero, and the distance infinite.
+        name: numbers(np.where(valid.reshape(-1, *[1] * (arrays[name].ndim - 1)), arrays[name][frames], 0), name,
+            f"{path} ({entry['seq']})", shape=_FIELDS[name])
+        for name in ("joints", "joint_obj_dist")
+    }  # fmt: skip
+    placed = {
+        name: numbers(
+            arrays[name][frames], name, f"{path} ({entry['seq']})", shape=(None, 3), low=-10, high=10
         )
-        yield hand_run(whole, arrays["hand_valid"][frames])
+        for name in ("obj_rotvec", "obj_trans")
+    }
+    check_scale(cut["joints"][valid], file=f"{path} ({entry['seq']})", field="joints")
+    start, text = phase_texts(
+        entry["length"], entry["object"], first_contact=entry["first_contact"], first_lift=entry["first_lift"]
+    )
+    subject = f"subject-{entry['subject']:02d}"
+    whole = Recording(
+        name=entry["seq"],
+        person=subject,
+        side=entry["side"],
+        fps=FPS,
+        object=entry["object"],
+        subject=subject,
+        text_start=start,
+        text=text,
+        joints_m=cut["joints"],
+        bodies=(
+            Body(
+                mesh=entry["object"],
+                rotation=Rotation.from_rotvec(placed["obj_rotvec"]).as_matrix(),
+                translation_m=placed["obj_trans"],
+            ),
+        ),
+        joint_distance_m=cut["joint_obj_dist"],
+    )
+    return hand_run(whole, valid)
 
 
-def _pack_index(path: Path) -> list[dict]:
-    fields = {"seq", "subject", "side", "object", "start", "length", "first_contact", "first_lift"}
+def _pack_index(path: Path) -> list[dict[str, Any]]:
+    whole = {"subject", "start", "length", "first_contact", "first_lift"}
+    fields = {"seq", "side", "object", *whole}
     try:
         index = json.loads(path.read_text())
-        missing = set().union(*(fields - set(entry) for entry in index))
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
-        raise DexYCBError(f"{path}: not a list of sequences ({error}); copy the file again.") from error
-    if not index or missing:
-        raise DexYCBError(
-            f"{path}: no sequences, or without the fields {sorted(missing)}; copy the file again."
-        )
+    except (ValueError, OSError) as error:
+        raise DamagedFile(path, f"not JSON ({error}); copy the file again.") from error
+    if not isinstance(index, list) or not index or not all(isinstance(entry, dict) for entry in index):
+        raise WrongType(path, "not a list of sequences; copy the file again.")
+    for entry in index:
+        for field in sorted(fields):
+            if field not in entry:
+                raise MissingField(
+                    path, f"missing in {entry.get('seq', 'a sequence')}; copy the file again.", field=field
+                )
+            if not isinstance(entry[field], int if field in whole else str):
+                raise WrongType(
+                    path, f"is {entry[field]!r} in {entry['seq']}; copy the file again.", field=field
+                )
     return index
 
 
 def _pack_arrays(path: Path) -> dict[str, np.ndarray]:
-    fields = ("hand_valid", "joints", "obj_rotvec", "obj_trans", "joint_obj_dist")
     try:
         with np.load(path) as file:  # allow_pickle stays off: a damaged or foreign file must not run code
-            missing = [field for field in fields if field not in file]
+            missing = [field for field in _FIELDS if field not in file]
             if missing:
-                raise DexYCBError(f"{path}: array {missing[0]!r} is missing; copy the file again.")
-            return {field: file[field] for field in fields}
-    except DexYCBError:
+                raise MissingField(path, "is missing; copy the file again.", field=missing[0])
+            arrays = {field: file[field] for field in _FIELDS}
+    except SourceError:
         raise
     except Exception as error:  # numpy and zipfile raise a dozen unrelated types on damaged archives
-        raise DexYCBError(f"{path}: damaged archive ({error}); copy the file again.") from error
-
-
-def _pack_mesh(folder: Path, name: str) -> Mesh:
-    try:
-        return read_mesh(folder / PACK_MESHES / f"{name}.ply")
-    except MeshError as error:
-        raise DexYCBError(f"object {name!r}: {error}") from error
+        raise DamagedFile(path, f"damaged archive ({error}); copy the file again.") from error
+    frames = len(arrays["joints"]) if arrays["joints"].ndim else 0
+    for name, shape in _FIELDS.items():
+        if arrays[name].shape != (frames, *shape[1:]):
+            raise WrongShape(path, f"has shape {arrays[name].shape}; copy the file again.", field=name)
+        if arrays[name].dtype.kind not in "fiub":
+            raise WrongType(path, f"is {arrays[name].dtype}; copy the file again.", field=name)
+    return arrays

@@ -1,68 +1,64 @@
-"""What an import of DexYCB reports: fit of the hand, agreement of its contacts with the joints, counts."""
+"""What an import of DexYCB reports: fit of the hand, agreement of its contacts with the joints, windows by phase."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from trainables.clips import Clip
-from trainables.dexycb_recording import CONTACT_DISTANCE_M, Recording
+from trainables.dexycb_recording import CONTACT_DISTANCE_M, PHASES
 from trainables.hand import Hand
-from trainables.inverse_kinematics import fit_errors_mm
+from trainables.import_run import Made, Summed, median_p95
+from trainables.recorded_clips import Fitted
 
 NEAR_JOINT_M = 0.015  # skin over a joint's centre (up to 10 mm) and the contact radius (5 mm)
+_OUTCOMES = ("hits", "false alarms", "misses")
 
 
-class Tally:
-    """What the report says about the clips, collected one clip at a time."""
-
-    def __init__(self, hand: Hand, phases: Sequence[str], window: int) -> None:
-        self._phases, self._window = phases, window
-        self._joint_mm: list[np.ndarray] = []
-        self._bone_mm: list[np.ndarray] = []
-        self._agreement = Agreement(hand)
-        self._frames: Counter[str] = Counter()
-        self._windows: Counter[str] = Counter()
-        self._touching_frames = self._touching_windows = 0
-
-    def add(self, recording: Recording, clip: Clip, fitted_TJ3: torch.Tensor) -> None:
-        """One clip, the recording it was made of, and the joints of the fitted hand (T, 21, 3) in metres."""
-        joint, bone = fit_errors_mm(fitted_TJ3, torch.from_numpy(recording.joints_m).float())
-        self._joint_mm.append(joint.numpy().ravel())
-        self._bone_mm.append(bone.numpy().ravel())
-        self._agreement.add(clip.contact_bits, recording.joint_distance_m)
-        touching = np.any(clip.contact_bits, axis=1)
-        self._touching_frames += int(touching.sum())
-        self._touching_windows += int(touching[: len(recording) - self._window + 1].sum())
-        edges = [*clip.text_start, len(recording)]
-        for text, begin, end in zip(clip.text, edges[:-1], edges[1:], strict=True):
-            phase = text.split(" the ")[0]
-            self._frames[phase] += end - begin
-            self._windows[phase] += max(0, min(end, len(recording) - self._window + 1) - begin)
-
-    def summary(self) -> dict[str, Any]:
-        """Figures for the manifest, rounded."""
-        joint, bone = np.concatenate(self._joint_mm), np.concatenate(self._bone_mm)
-        frames, windows = self._frames.total(), self._windows.total()
-        return {
-            "inverse_kinematics": {
-                "joint_error_mm": _median_p95(joint),
-                "bone_length_change_mm": _median_p95(bone),
-            },
-            "contact_agreement": self._agreement.summary(),
-            "share_of_frames_with_contact": round(self._touching_frames / frames, 3),
-            "share_of_windows_that_start_in_contact": round(self._touching_windows / windows, 3),
-            "frames_by_phase": {phase: self._frames[phase] for phase in self._phases},
-            "windows_by_phase_at_their_start": {phase: self._windows[phase] for phase in self._phases},
-        }
+def tally(made: Made, hand: Hand, fitted: Fitted, *, window: int) -> None:
+    """Add what the report says about one clip to what its unit has made."""
+    joint_mm, bone_mm = fitted.errors_mm()
+    made.sample("joint_error_mm", joint_mm)
+    made.sample("bone_length_change_mm", bone_mm)
+    recording, clip = fitted.recording, fitted.clip
+    if recording.joint_distance_m is not None:
+        _agreement(made, hand, clip.contact_bits, recording.joint_distance_m)
+    touching = np.any(clip.contact_bits, axis=1)
+    starts = len(recording) - window + 1
+    made.counts["frames"] += len(recording)
+    made.counts["windows"] += starts
+    made.counts["frames with contact"] += int(touching.sum())
+    made.counts["windows that start in contact"] += int(touching[:starts].sum())
+    edges = [*clip.text_start, len(recording)]
+    for text, begin, end in zip(clip.text, edges[:-1], edges[1:], strict=True):
+        phase = text.split(" the ")[0]
+        made.counts[f"frames: {phase}"] += end - begin
+        made.counts[f"windows: {phase}"] += max(0, min(end, starts) - begin)
 
 
-def _median_p95(values: np.ndarray) -> dict[str, float]:
-    return {"median": round(float(np.median(values)), 2), "p95": round(float(np.percentile(values, 95)), 2)}
+def report_of(summed: Summed) -> dict[str, Any]:
+    """Figures for the manifest, rounded."""
+    counts = summed.counts
+    return {
+        "mirrored": counts["left hands mirrored"],
+        "cut_to_their_longest_part_without_a_jump": counts["cut to the longest part without a jump"],
+        "inverse_kinematics": {
+            name: median_p95(summed.samples[name]) for name in ("joint_error_mm", "bone_length_change_mm")
+        },
+        "contact_agreement": {
+            "near_joint_m": NEAR_JOINT_M,
+            **_precision_recall(counts, "joint"),
+            **_precision_recall(counts, "frame"),
+        },
+        "share_of_frames_with_contact": round(counts["frames with contact"] / counts["frames"], 3),
+        "share_of_windows_that_start_in_contact": round(
+            counts["windows that start in contact"] / counts["windows"], 3
+        ),
+        "frames_by_phase": {phase: counts[f"frames: {phase}"] for phase in PHASES},
+        "windows_by_phase_at_their_start": {phase: counts[f"windows: {phase}"] for phase in PHASES},
+    }
 
 
 def joint_segments(hand: Hand) -> np.ndarray:
@@ -74,63 +70,29 @@ def joint_segments(hand: Hand) -> np.ndarray:
     return distance.argmin(1).numpy()
 
 
-class Agreement:
-    """Counts of contact against the pack's joint-to-object distances, pooled over joints and over frames.
+def _agreement(
+    made: Made, hand: Hand, contact: NDArray[np.bool_], joint_distance_m: NDArray[np.float64]
+) -> None:
+    """Counts contact (T, 778) against measured distances of joints (T, 21) to the object, by joint and by frame.
 
     A joint is predicted to touch where some contact vertex belongs to its segment, and taken to touch truly where
     its centre is nearer to the object than NEAR_JOINT_M. A frame is predicted to touch where any vertex does, and
     truly does where any joint centre is nearer than CONTACT_DISTANCE_M.
     """
-
-    def __init__(self, hand: Hand) -> None:
-        self._member = np.eye(21, dtype=np.float32)[joint_segments(hand)]  # (778, 21)
-        self._joint = np.zeros(3, dtype=np.int64)  # hits, false alarms, misses
-        self._frame = np.zeros(3, dtype=np.int64)
-
-    def add(self, contact: np.ndarray, joint_distance_m: np.ndarray) -> None:
-        """One recording: contact (T, 778) bool, joint_distance_m (T, 21)."""
-        self._joint += _count(contact.astype(np.float32) @ self._member > 0, joint_distance_m < NEAR_JOINT_M)
-        self._frame += _count(np.any(contact, axis=1), np.any(joint_distance_m < CONTACT_DISTANCE_M, axis=1))
-
-    def summary(self) -> dict[str, float]:
-        """Precision and recall, three decimals; 0 where nothing was predicted or nothing was there."""
-        joint, frame = _precision_recall(self._joint), _precision_recall(self._frame)
-        return {
-            "near_joint_m": NEAR_JOINT_M,
-            "joint_precision": joint[0],
-            "joint_recall": joint[1],
-            "frame_precision": frame[0],
-            "frame_recall": frame[1],
-        }
+    member = np.eye(21, dtype=np.float32)[joint_segments(hand)]  # (778, 21)
+    for name, predicted, true in (
+        ("joint", contact.astype(np.float32) @ member > 0, joint_distance_m < NEAR_JOINT_M),
+        ("frame", np.any(contact, axis=1), np.any(joint_distance_m < CONTACT_DISTANCE_M, axis=1)),
+    ):
+        outcomes = (predicted & true, predicted & ~true, ~predicted & true)
+        for outcome, where in zip(_OUTCOMES, outcomes, strict=True):
+            made.counts[f"{name} {outcome}"] += int(where.sum())
 
 
-def _count(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    return np.array([(predicted & true).sum(), (predicted & ~true).sum(), (~predicted & true).sum()])
-
-
-def _precision_recall(counts: np.ndarray) -> tuple[float, float]:
-    hits, false, missed = (int(count) for count in counts)
-    return round(hits / max(hits + false, 1), 3), round(hits / max(hits + missed, 1), 3)
-
-
-def report_lines(report: dict[str, Any]) -> list[str]:
-    """The report in a few lines for people."""
-    fit, agreement = report["inverse_kinematics"], report["contact_agreement"]
-    cut, short = report["cut_to_their_longest_part_without_a_jump"], report["dropped_too_short"]
-    return [
-        (
-            f"{report['clips']} of {report['recordings']} recordings kept, {report['mirrored']} left hands mirrored; "
-            f"{len(cut)} cut to their longest part without a jump {cut}; {len(short)} dropped as too short {short}"
-        ),
-        (
-            f"joint error {fit['joint_error_mm']['median']} mm median, {fit['joint_error_mm']['p95']} mm 95th percentile; "
-            f"bone length change {fit['bone_length_change_mm']['median']} mm, {fit['bone_length_change_mm']['p95']} mm"
-        ),
-        (
-            f"contact against joint distances: by joint precision {agreement['joint_precision']}, recall "
-            f"{agreement['joint_recall']}; by frame {agreement['frame_precision']}, {agreement['frame_recall']}"
-        ),
-        f"contact in {report['share_of_frames_with_contact']:.1%} of frames and at the start of "
-        f"{report['share_of_windows_that_start_in_contact']:.1%} of windows; windows by phase: "
-        + ", ".join(f"{phase} {count}" for phase, count in report["windows_by_phase_at_their_start"].items()),
-    ]
+def _precision_recall(counts: Any, name: str) -> dict[str, float]:
+    """Three decimals; 0 where nothing was predicted or nothing was there."""
+    hits, false, missed = (counts[f"{name} {outcome}"] for outcome in _OUTCOMES)
+    return {
+        f"{name}_precision": round(hits / max(hits + false, 1), 3),
+        f"{name}_recall": round(hits / max(hits + missed, 1), 3),
+    }

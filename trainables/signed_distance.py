@@ -13,11 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from trainables.source_errors import DamagedFile, MissingFile
+
 MIRROR_X = np.diag([-1.0, 1.0, 1.0])
-
-
-class MeshError(ValueError):
-    """A mesh file that is missing, unreadable or empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,18 +35,18 @@ class Mesh:
 
 
 def read_mesh(path: str | Path) -> Mesh:
-    """Read a PLY, OBJ, OFF or STL triangle mesh (metres). Raises MeshError where that fails."""
+    """Read a PLY, OBJ, OFF or STL triangle mesh (metres). Raises MissingFile or DamagedFile."""
     import igl
 
     path = Path(path)
     if not path.is_file():
-        raise MeshError(f"{path}: mesh file is missing; restore it from the data set's distribution.")
+        raise MissingFile(path, "mesh file is missing; restore it from the data set's distribution.")
     try:
         vertices, faces = igl.read_triangle_mesh(str(path))[:2]
     except (RuntimeError, ValueError) as error:
-        raise MeshError(f"{path}: not a readable triangle mesh ({error}); fetch the file again.") from error
+        raise DamagedFile(path, f"not a readable triangle mesh ({error}); fetch the file again.") from error
     if len(vertices) == 0 or len(faces) == 0 or np.shape(faces)[1] != 3 or not np.isfinite(vertices).all():
-        raise MeshError(f"{path}: no triangles or no finite vertices in this mesh; fetch the file again.")
+        raise DamagedFile(path, "no triangles or no finite vertices in this mesh; fetch the file again.")
     return Mesh(
         vertices_m=np.ascontiguousarray(vertices, dtype=np.float64),
         faces=np.ascontiguousarray(faces, dtype=np.int64),

@@ -7,9 +7,10 @@ setting is written `objects:2/6`: the groups of `objects` cut into 6, the second
 import hashlib
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -50,6 +51,28 @@ def make_split(values: Mapping[str, int], shares: Mapping[str, float], seed: int
         parts[part].append(name)
         lack[part] -= values[name]
     return {part: sorted(names) for part, names in parts.items()}
+
+
+# What each setting of the paper holds out, and what data sets hold out that know people but not places.
+SETTING_GROUPS = {
+    "objects": "object", "actions": "action", "tasks": "task", "scenes": "scene", "subjects": "subject",
+}  # fmt: skip
+SHARES = {"train": 0.7, "val": 0.1, "gate": 0.1, "test": 0.1}
+
+
+def held_out_settings(
+    groups: Mapping[str, Sequence[str | None]], *, shares: Mapping[str, float] = SHARES, seed: int = 0
+) -> dict[str, dict[str, Any]]:
+    """The settings that the clips' groups allow: each with enough distinct values to fill every part.
+
+    groups: column (object, action, ...) -> its value for every clip, None where it has none; such clips are in no part.
+    """
+    settings = {}
+    for name, group in SETTING_GROUPS.items():
+        values = Counter(value for value in groups.get(group, ()) if value is not None)
+        if len(values) >= len(shares):
+            settings[name] = {"group": group, "parts": make_split(values, shares, seed)}
+    return settings
 
 
 def k_fold(values: Iterable[str], fold: int, folds: int) -> Parts:
