@@ -29,7 +29,7 @@ from zoo.errors import Conflict, ObjectMissing
 from zoo.store import Store, read_json, to_json
 
 if TYPE_CHECKING:
-    from trainables.clip_reader import Clips
+    from trainables.clip_set import Clips
     from trainables.windows import Windows
 
 # What an untrained predictor depends on, besides the data and the code.

@@ -17,6 +17,14 @@ from pathlib import Path
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test run caches is its own: nothing of the user's is read or left behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LATENTACT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @dataclass(frozen=True)
 class ObjectStore:
     """A running SeaweedFS of this test session, with empty buckets `zoo` and `mlflow`."""

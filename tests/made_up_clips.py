@@ -95,6 +95,6 @@ def with_other_frames(clips: Clips, rows: slice) -> Clips:
     changed.camera_rot_F33[rows] = clips.camera_rot_F33[rows].mT
     for name in ("camera_known_F", "contact_known_F", "point_known_F"):
         getattr(changed, name)[rows] ^= True
-    changed.contact_FV[rows] = 1 - changed.contact_FV[rows]
+    changed.contact_FX[rows] = 255 - changed.contact_FX[rows]
     changed.text_F[rows] = 1 - changed.text_F[rows]
     return changed

@@ -21,8 +21,8 @@ FORBIDDEN = {
     "sweeps": {"cluster", "tests"},
     "cluster": {"trainables", "zoo", "sweeps", "tests"},
 }
-# The one adapter: training, and the parallel executor of the importers.
-ALLOWED = {("trainables/ray_train.py", "ray")}
+# The two adapters: training, and the parallel executor of the importers, which must not load Ray Train.
+ALLOWED = {("trainables/ray_train.py", "ray"), ("trainables/ray_map.py", "ray")}
 # Only inside functions: what lists and pulls models must not wait for torch.
 LAZY = {"zoo": {"trainables", "torch"}}
 UNPICKLING_MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}

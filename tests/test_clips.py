@@ -158,7 +158,7 @@ def test_resampling_lets_nothing_of_the_future_into_the_inputs(tmp_path: Path) -
 @pytest.mark.parametrize("shapes", [((8, 8, 3), (9, 9, 3)), ((8, 6, 3), (8, 6, 3))])
 def test_pictures_must_be_square_and_of_one_size(tmp_path: Path, shapes: tuple[tuple[int, ...], ...]) -> None:
     pngs = [encode_png(np.zeros(shape, dtype=np.uint8)) for shape in shapes]
-    with pytest.raises(ClipsError, match="field image_png: pictures must be square"):
+    with pytest.raises(ClipsError, match="field image_png: (pictures must be square|its pictures are)"):
         write(tmp_path / "d", [*some_clips(15), random_clip("odd", seed=15, image_png=pngs)])
     with pytest.raises(ClipsError, match="field image_png: holds something that is no picture"):
         write(tmp_path / "d", [*some_clips(15), random_clip("odd", seed=15, image_png=[b"no", b"no"])])
@@ -261,7 +261,10 @@ def test_wrong_settings_and_repeated_ids_are_refused(tmp_path: Path) -> None:
         writer.add(random_clip("a"))
 
 
-def test_bad_data_sets_say_what_is_wrong(data: Path, tmp_path: Path) -> None:
+def test_bad_data_sets_say_what_is_wrong(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "LATENTACT_CACHE", str(tmp_path / "empty")
+    )  # else the node's verified copy would serve
     with pytest.raises(ClipsError, match="nothing is there.*python -m trainables.prepare"):
         read_clips(str(tmp_path / "nowhere"))
     copy = tmp_path / "copy"
@@ -284,7 +287,7 @@ def test_bad_data_sets_say_what_is_wrong(data: Path, tmp_path: Path) -> None:
     found = hashlib.sha256((copy / "shard-00000.parquet").read_bytes()).hexdigest()
     refused(
         manifest | {"shards": [manifest["shards"][0] | {"sha256": found}]},
-        "columns are not those of schema 2",
+        "columns are not those of schema 3",
     )
     (copy / "shard-00000.parquet").write_bytes(shard[:-9] + b"x" + shard[-8:])
     refused(manifest, "shard-00000.parquet: damaged .*delete the data set, then prepare or copy")

@@ -16,9 +16,11 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from trainables.clips import Clips, read_clips
-from trainables.dexycb import PHASES, clean, import_dexycb, phases, read_dexycb
-from trainables.dexycb_recording import DexYCBError, Recording, hand_run, steady_run
+from trainables.dexycb import SHORT, Work, convert_subject, import_dexycb, read_dexycb
+from trainables.dexycb_recording import PHASES, DexYCBError, hand_run, phase_texts
 from trainables.hand import load_hand
+from trainables.import_run import Unit
+from trainables.recording import Body, Recording, steady_run
 from trainables.signed_distance import (
     MIRROR_X,
     Mesh,
@@ -27,6 +29,7 @@ from trainables.signed_distance import (
     signed_distance_m,
     unsigned_distance_m,
 )
+from trainables.source_errors import DamagedFile
 
 DATA = Path(os.environ.get("LATENTACT_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "dexycb"
 
@@ -42,23 +45,29 @@ def _recording(frames: int = 80, **fields: Any) -> Recording:
     rng = np.random.default_rng(0)
     values: dict[str, Any] = {
         "name": "20200101-subject-01/20200101_000000",
+        "person": "subject-01",
         "subject": "subject-01",
         "side": "left",
+        "fps": 30.0,
         "object": "006_mustard_bottle",
-        "start": 5,
+        "text_start": [0, 20, 40],
+        "text": ["reach", "grasp", "lift"],
         "joints_m": rng.normal(size=(1, 21, 3)) * 0.05 + np.linspace(0, 0.2, frames)[:, None, None],
-        "object_rotation": Rotation.random(frames, random_state=1).as_matrix(),
-        "object_translation_m": rng.normal(size=(frames, 3)) * 0.05,
+        "bodies": (
+            Body(
+                mesh="006_mustard_bottle",
+                rotation=Rotation.random(frames, random_state=1).as_matrix(),
+                translation_m=rng.normal(size=(frames, 3)) * 0.05,
+            ),
+        ),
         "joint_distance_m": np.zeros((frames, 21)),
-        "first_contact": 20,
-        "first_lift": 40,
     }
     return Recording(**(values | fields))
 
 
 def _local(points_m: np.ndarray, recording: Recording) -> np.ndarray:
-    centred = points_m - recording.object_translation_m[:, None]
-    return np.einsum("tij,tki->tkj", recording.object_rotation, centred).reshape(-1, 3)
+    (body,) = recording.bodies
+    return np.einsum("tij,tki->tkj", body.rotation, points_m - body.translation_m[:, None]).reshape(-1, 3)
 
 
 # --- distances -----------------------------------------------------------------------------------------
@@ -74,10 +83,9 @@ def test_signed_distance_of_a_box_is_the_closed_form() -> None:
 
 def test_contact_map_equals_igls_signed_distance_on_every_point() -> None:
     mesh, recording = _box((0.06, 0.09, 0.05)), _recording(6)
-    points = (
-        np.random.default_rng(2).uniform(-0.1, 0.1, (6, 500, 3)) + recording.object_translation_m[:, None]
-    )
-    found = contact_map(points, recording.object_rotation, recording.object_translation_m, mesh, 0.005)
+    (body,) = recording.bodies
+    points = np.random.default_rng(2).uniform(-0.1, 0.1, (6, 500, 3)) + body.translation_m[:, None]
+    found = contact_map(points, body.rotation, body.translation_m, mesh, 0.005)
     exact = igl.signed_distance(_local(points, recording), mesh.vertices_m, mesh.faces)[0].reshape(6, 500)
     assert (found == (exact < 0.005)).all()
     assert (exact < -0.006).any() and (np.abs(exact) < 0.005).any() and (~found).any()
@@ -90,7 +98,7 @@ def test_mirroring_keeps_every_distance_and_stays_a_rotation() -> None:
     before = signed_distance_m(_local(recording.joints_m, recording), mesh)
     after = signed_distance_m(_local(other.joints_m, other), mesh.mirrored)
     np.testing.assert_allclose(after, before, atol=1e-9)
-    np.testing.assert_allclose(np.linalg.det(other.object_rotation), 1, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(other.bodies[0].rotation), 1, atol=1e-9)
     assert np.abs(signed_distance_m(_local(other.joints_m, other), mesh) - before).max() > 1e-3
     np.testing.assert_allclose(other.mirrored().joints_m, recording.joints_m, atol=1e-12)
 
@@ -99,49 +107,51 @@ def test_mirroring_keeps_every_distance_and_stays_a_rotation() -> None:
 
 
 def test_phases_follow_contact_and_lift() -> None:
-    start, text = phases(_recording())
-    assert start == [0, 15, 35, 50]  # the recording's frames 20, 40 and 55, counted from its frame 5
+    start, text = phase_texts(85, "006_mustard_bottle", first_contact=20, first_lift=40)
+    assert start == [0, 20, 40, 55]
     assert text == [f"{phase} the mustard bottle" for phase in PHASES]
 
 
-@pytest.mark.parametrize("frame", [0, 14, 15, 34, 35, 49, 50, 79])
+@pytest.mark.parametrize("frame", [0, 19, 20, 39, 40, 54, 55, 84])
 def test_a_phase_does_not_know_the_future(frame: int) -> None:
-    whole = _recording()
-    shown = whole.start + frame
-    past = replace(
-        whole.cut(0, frame + 1),
-        first_contact=whole.first_contact if whole.first_contact <= shown else -1,
-        first_lift=whole.first_lift if whole.first_lift <= shown else -1,
-    )
-
-    def at(recording: Recording) -> str:
-        start, text = phases(recording)
+    def at(frames: int, **moments: int) -> str:
+        start, text = phase_texts(frames, "006_mustard_bottle", **moments)
         return text[np.searchsorted(start, frame, side="right") - 1]
 
-    assert at(whole) == at(past)
+    past = {"first_contact": 20 if frame >= 20 else -1, "first_lift": 40 if frame >= 40 else -1}
+    assert at(85, first_contact=20, first_lift=40) == at(frame + 1, **past)
 
 
 def test_a_lift_without_contact_still_is_a_lift() -> None:
-    assert phases(_recording(first_contact=-1))[1] == [
+    assert phase_texts(85, "006_mustard_bottle", first_contact=-1, first_lift=40)[1] == [
         "reach the mustard bottle",
         "lift the mustard bottle",
         "hand over the mustard bottle",
     ]
 
 
+def test_a_cut_keeps_each_frames_text() -> None:
+    whole = _recording(80)
+    at = np.searchsorted(whole.text_start, np.arange(80), side="right") - 1
+    for begin, end in ((0, 80), (0, 20), (10, 50), (20, 40), (45, 80), (5, 6)):
+        part = whole.cut(begin, end)
+        assert part.text_start[0] == 0 and len(part) == end - begin
+        now = np.searchsorted(part.text_start, np.arange(end - begin), side="right") - 1
+        assert [part.text[i] for i in now] == [whole.text[i] for i in at[begin:end]]
+
+
 def test_jumps_are_cut_and_lost_hands_end_a_recording() -> None:
     jumping = _recording(80, side="right")
     jumping.joints_m[50:] += 0.3  # 9 m/s
     kept = steady_run(jumping, 5.0)
-    assert (kept.start, len(kept)) == (5, 50)
-    speed = np.linalg.norm(np.diff(kept.joints_m, axis=0), axis=-1).max() * 30
-    assert speed < 5
+    np.testing.assert_array_equal(kept.joints_m, jumping.joints_m[:50])
     valid = np.ones(80, dtype=bool)
     valid[:7] = valid[60:] = False
-    assert (hand_run(jumping, valid).start, len(hand_run(jumping, valid))) == (12, 53)
+    np.testing.assert_array_equal(hand_run(jumping, valid).joints_m, jumping.joints_m[7:60])
     jumping.joints_m[25:] += 0.3
-    kept_recordings, report = clean([jumping.cut(0, 50)])
-    assert kept_recordings == [] and report["dropped_too_short"] == [jumping.name]
+    unit = Unit(name="one", key="", work=Work(recordings=[jumping.cut(0, 50)], meshes={}))
+    made = convert_subject(unit, radius_m=0.005)
+    assert made.clips == [] and made.dropped == {jumping.name: SHORT}
 
 
 # --- the pack ------------------------------------------------------------------------------------------
@@ -196,7 +206,7 @@ def test_joints_are_the_measured_ones_mirrored_for_left_hands(
     arrays = np.load(pack / "dexycb_hand_object.npz")
     index = {entry["seq"]: entry for entry in json.loads((pack / "sequences.json").read_text())}
     assert sorted(clips.clip_ids) == sorted(some[:2] + some[3:])
-    assert clips.manifest["report"]["dropped_too_short"] == [some[2]]
+    assert clips.manifest["report"]["dropped"] == {some[2]: SHORT}
     for row, name in enumerate(clips.clip_ids):
         entry = index[name]
         joints = clips.joints_FJ3[clips.offsets_C1[row] : clips.offsets_C1[row + 1]].numpy()
@@ -250,7 +260,10 @@ def test_importing_again_leaves_an_equal_data_set_alone(
 def test_the_packs_own_distances_confirm_meshes_and_poses(pack: Path, some: list[str]) -> None:
     source = read_dexycb(pack, sequences=some)
     for recording in source.recordings:
-        exact = unsigned_distance_m(_local(recording.joints_m, recording), source.meshes[recording.object])
+        exact = unsigned_distance_m(
+            _local(recording.joints_m, recording), source.meshes[str(recording.object)]
+        )
+        assert recording.joint_distance_m is not None
         # the pack's numbers are float16 and were taken on the full-resolution meshes
         assert np.abs(exact - recording.joint_distance_m.ravel()).max() < 0.006
 
@@ -273,12 +286,12 @@ def test_missing_and_damaged_parts_of_the_pack_are_named(pack: Path, some: list[
         read_dexycb(broken)
     (broken / "dexycb_hand_object.npz").write_bytes((pack / "dexycb_hand_object.npz").read_bytes()[:100_000])
     (broken / "ycb_meshes").mkdir()
-    with pytest.raises(DexYCBError, match="dexycb_hand_object.npz: damaged"):
+    with pytest.raises(DamagedFile, match="dexycb_hand_object.npz: damaged"):
         read_dexycb(broken)
     (broken / "dexycb_hand_object.npz").unlink()
     (broken / "dexycb_hand_object.npz").symlink_to(pack / "dexycb_hand_object.npz")
-    with pytest.raises(DexYCBError, match=r"'002_master_chef_can': .*ply: mesh file is missing"):
-        read_dexycb(broken, sequences=some[:1])
+    dropped = read_dexycb(broken, sequences=some[:1]).dropped
+    assert list(dropped) == some[:1] and "002_master_chef_can.ply: mesh file is missing" in dropped[some[0]]
     with pytest.raises(DexYCBError, match="no sequence 'elsewhere'"):
         read_dexycb(pack, sequences=["elsewhere"])
 

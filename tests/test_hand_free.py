@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 from made_up_clips import random_clip, some_clips, write
 
+from trainables.clip_format import SCHEMA_VERSION
 from trainables.clip_table import SCHEMA_1
 from trainables.clips import Clip, ClipsError, encode_png, read_clips, read_manifest
 from trainables.prepare import main
@@ -34,7 +35,7 @@ def test_hand_free_images_come_back_with_the_frames_they_hold_from(tmp_path: Pat
     written = clips_with((0, 9))
     written[3] = replace(written[3], hand_free_frame=(), hand_free_png=())
     clips = read_clips(write(tmp_path / "data", written))
-    assert clips.manifest["schema"] == 2 and clips.manifest["counts"]["hand_free_images"] == 30
+    assert clips.manifest["schema"] == SCHEMA_VERSION and clips.manifest["counts"]["hand_free_images"] == 30
     assert clips.hand_free_I.shape == (30, 8, 8, 3) and clips.hand_free_I.dtype == torch.uint8
     for c, clip in enumerate(written):
         held_F = clips.hand_free_F[clips.offsets_C1[c] : clips.offsets_C1[c + 1]]

@@ -45,6 +45,14 @@ def test_an_unreachable_store_is_a_sentence_and_a_failure(monkeypatch: pytest.Mo
 def test_the_command_line_is_frozen() -> None:
     assert isinstance(main, click.Group)
     surface = {name: [p.opts[0] for p in command.params] for name, command in main.commands.items()}
-    assert surface == {"world": ["dest", "--clips", "--seed", "--hand-free"], "dexycb": ["source", "dest"]}
+    foreign = ["source", "dest", "--workers"]
+    assert surface == {
+        "world": ["dest", "--clips", "--seed", "--hand-free"],
+        **dict.fromkeys(("dexycb", "arctic", "ho3d", "fpha"), foreign),
+        "latentact-release": [*foreign, "--part", "--settings", "--labels"],
+        "holoassist": [
+            *foreign, "--labels", "--hamer", "--sam2", "--inpainted", "--image-px", "--image-every",
+        ],
+    }  # fmt: skip
     status, said = run("--help")
     assert status == 0 and "python -m trainables.prepare world data/world" in said

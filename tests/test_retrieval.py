@@ -117,14 +117,14 @@ def test_nothing_but_training_windows_is_ever_returned(clips: Clips) -> None:
     inside = set(train.clip_N.tolist())
     held_out = torch.tensor([clip not in inside for clip in range(len(clips.clip_ids))])
     frames = held_out.repeat_interleave(clips.offsets_C1.diff())
-    joints, contact = clips.joints_FJ3.clone(), clips.contact_FV.clone()
+    joints, contact = clips.joints_FJ3.clone(), clips.contact_FX.clone()
     try:
         clips.joints_FJ3[frames] += 1.0
-        clips.contact_FV[frames] = 1 - clips.contact_FV[frames]
+        clips.contact_FX[frames] = 255 - clips.contact_FX[frames]
         after = Retrieval(train).predict(everything(test), Weights(neighbours=4))
     finally:
         clips.joints_FJ3.copy_(joints)
-        clips.contact_FV.copy_(contact)
+        clips.contact_FX.copy_(contact)
     assert torch.equal(before.joints_ref_BTJ3, after.joints_ref_BTJ3)
     assert torch.equal(before.contact_logits_BTV, after.contact_logits_BTV)
     assert not set(train.clip_N.tolist()) & (set(val.clip_N.tolist()) | set(test.clip_N.tolist()))

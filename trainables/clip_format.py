@@ -106,6 +106,26 @@ def manifest_digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+_SIZES = "pictures must be square and of one size"
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of an encoded picture, from its header. Raises OSError where it is none."""
+    with Image.open(io.BytesIO(data)) as picture:
+        return picture.size
+
+
+def _one_square(pictures: Sequence[bytes], clip_id: str, kind: str) -> bool:
+    """Whether all are square and of one size; every one is decoded, so that a damaged one is found."""
+    try:
+        shapes = {decode_png(data).shape[:2] for data in pictures}
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
+        raise ClipsError(
+            f"clip {clip_id!r}, field {kind}_png: holds something that is no picture ({error})."
+        ) from error
+    return len(shapes) == 1 and all(height == width for height, width in shapes)
+
+
 def check_clip(clip: Clip) -> None:
     """Raises ClipsError, naming clip and field, unless the clip is whole and says nothing contradictory."""
 
@@ -155,6 +175,7 @@ def check_clip(clip: Clip) -> None:
         )
         inside = len(frames) == 0 or (frames[0] >= 0 and (np.diff(frames) > 0).all() and frames[-1] < n)
         require(inside, f"{kind}_frame", "must rise and lie inside the clip")
+        require(not pictures or _one_square(pictures, clip.clip_id, kind), f"{kind}_png", _SIZES)
     for field, count in (
         ("image_feature", len(clip.image_frame)),
         ("hand_free_feature", len(clip.hand_free_frame)),

@@ -1,124 +1,126 @@
-"""A whole data set as a handful of contiguous tensors.
+"""Reading a data set: its shards verified once a node, then mapped into the memory of every process that trains on it."""
 
-Suffixes: C clips, F frames of all clips end to end, I images, J 21 joints, V 778 vertices.
-"""
+from __future__ import annotations
 
+import collections
 import hashlib
+import logging
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from filelock import FileLock
 
+from trainables.clip_assembly import AGAIN, assemble
 from trainables.clip_folder import MANIFEST, Folder, open_folder
-from trainables.clip_format import (
-    FRAME_SHAPES,
-    GROUPS,
-    READABLE_SCHEMAS,
-    WINDOW_FPS,
-    ClipsError,
-    decode_png,
-    manifest_digest,
-)
-from trainables.clip_resampling import resample
-from trainables.clip_table import (
-    FEATURES,
-    as_written_now,
-    contact_maps,
-    frame_counts,
-    list_frames,
-    list_values,
-)
+from trainables.clip_format import READABLE_SCHEMAS, ClipsError, manifest_digest
+from trainables.clip_map import LAYOUT, MapWriter, open_map
+from trainables.clip_set import Clips
+from trainables.clip_table import as_written_now
+from trainables.feature_cache import cache_folder
+from trainables.splits import prove_settings
 
-_AGAIN = "delete the data set, then prepare or copy it again."
-IMAGE_SIDE_WHEN_NONE = (
-    64  # side of the black square that stands for "no image" where a data set has none at all
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clips:
-    """A data set at 30 fps. Metres, rotations as axis-angle or matrices, each frame in its own camera.
-
-    Where something is unknown its `_known` entry is False and the numbers are a harmless placeholder (camera:
-    identity, contact point: zero), never NaN.
-    """
-
-    name: str
-    hand: str
-    digest: str
-    manifest: dict[str, Any]
-    clip_ids: list[str]
-    groups: dict[str, list[str | None]]  # column -> its value for each clip
-    texts: list[str]
-    offsets_C1: Tensor  # int64 (C+1): clip c is frames offsets[c] to offsets[c+1]
-    global_orient_F3: Tensor
-    hand_pose_F45: Tensor
-    betas_C10: Tensor
-    transl_F3: Tensor
-    camera_rot_F33: Tensor  # frame's camera -> first frame's camera of its clip
-    camera_transl_F3: Tensor
-    camera_known_F: Tensor  # bool
-    joints_FJ3: Tensor
-    contact_FV: Tensor  # uint8, 0 or 1
-    contact_known_F: Tensor  # bool
-    point_F3: Tensor
-    point_known_F: Tensor  # bool
-    image_F: Tensor  # int64: latest image at or before the frame inside its clip, -1 where there is none
-    images_I: Tensor  # uint8 (I, H, W, 3)
-    hand_free_F: Tensor  # int64: latest hand-free image, as image_F
-    hand_free_I: Tensor  # uint8, as images_I: pictures from which the hand was removed
-    text_F: Tensor  # int64: index into texts
-    # Features that came with the data, by the encoders that manifest["features"] names; (0, 0) where there are none.
-    image_IF: (
-        Tensor  # of the images; where there are no pictures, images_I is empty and image_F points in here
-    )
-    hand_free_IF: Tensor
-    text_XF: Tensor  # of `texts`
-
-    def __len__(self) -> int:
-        return len(self.clip_ids)
-
-    @property
-    def frames(self) -> int:
-        return len(self.transl_F3)
-
-    @property
-    def device(self) -> torch.device:
-        return self.transl_F3.device
-
-    def to(self, device: str | torch.device) -> "Clips":
-        """The same data set with every tensor on `device`."""
-        tensors = {
-            f.name: getattr(self, f.name) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)
-        }
-        return replace(self, **{name: tensor.to(device) for name, tensor in tensors.items()})
+_AHEAD = 4  # shards on their way while one is converted
+_SAY_EVERY_S = 5.0
+logger = logging.getLogger(__name__)
 
 
 def read_clips(path: str | os.PathLike[str]) -> Clips:
-    """Reads a data set (local or s3://), verifies the sha256 of every shard, resamples to 30 fps.
+    """The data set at `path` (local or s3://), at 30 fps, as memory-mapped tensors.
+
+    The first reader on a node fetches the shards, verifies their sha256 and lays the tensors down in
+    $LATENTACT_CACHE/clips (~/.cache/latentact/clips) under the data set's digest; others wait for it, then all map the
+    same files. Where that folder cannot be written the tensors are held in memory.
 
     Raises ClipsError where the folder or its manifest is missing, a shard is damaged, the schema is another
-    one, or the store does not let us in.
+    one, the store does not let us in, or two parts of a setting share a clip or a held-out group.
     """
     folder = open_folder(path)
     manifest = _manifest(folder)
-    # Hashing, decompression and the network all release the GIL.
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        tables = list(pool.map(lambda shard: _read_shard(folder, shard), manifest["shards"]))
-    return assemble(tables, manifest, where=folder.url)
+    clips = _mapped(folder, manifest)
+    prove_settings(clips)
+    return clips
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest alone: counts, settings, parts, statistics. Raises ClipsError like read_clips."""
     return _manifest(open_folder(path))
+
+
+def _mapped(folder: Folder, manifest: dict[str, Any]) -> Clips:
+    place = cache_folder() / "clips" / f"{manifest_digest(manifest)[:32]}-{LAYOUT}"
+    if (clips := open_map(place, manifest)) is not None:
+        return clips
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        # The lock only spares the others the work: what makes a copy whole is the rename.
+        with FileLock(f"{place}.lock"):
+            if (clips := open_map(place, manifest)) is not None:
+                return clips
+            stage = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+            try:
+                write_map(shard_tables(folder, manifest), manifest, stage, folder.url)
+                shutil.rmtree(place, ignore_errors=True)  # what is there was not whole
+                stage.rename(place)
+            finally:
+                shutil.rmtree(stage, ignore_errors=True)
+    except OSError as error:
+        logger.warning(
+            "%s: cannot be written (%s), so that every process holds its own copy of the data; set LATENTACT_CACHE "
+            "to a folder on a local disk", place, error,
+        )  # fmt: skip
+        return assemble(list(shard_tables(folder, manifest)), manifest, folder.url)
+    clips = open_map(place, manifest)
+    if clips is None:
+        raise ClipsError(
+            f"{place}: was written and is not whole; check the disk, delete the folder, read again."
+        )
+    return clips
+
+
+def write_map(
+    tables: Iterator[pa.Table], manifest: dict[str, Any], folder: Path, where: str, *, pictures: bool = True
+) -> None:
+    """Lay a data set's tensors down in `folder`, one table at a time; says how far it is if that takes long."""
+    total, done = len(manifest["shards"]), 0
+    begun = said = time.monotonic()
+    with MapWriter(folder, where) as writer:
+        for table in tables:
+            writer.add(assemble([table], manifest, where, pictures=pictures))
+            done, now = done + 1, time.monotonic()
+            if now - said >= _SAY_EVERY_S and done < total:
+                left_s = (now - begun) / done * (total - done)
+                print(
+                    f"reading {where}: shard {done} of {total}, {left_s:.0f} s left",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                said = now
+
+
+def shard_tables(folder: Folder, manifest: dict[str, Any]) -> Iterator[pa.Table]:
+    """The rows of all shards in order, each verified against its sha256; the next ones are fetched meanwhile."""
+    # Hashing, decompression and the network all release the GIL.
+    waiting: collections.deque[Future[pa.Table]] = collections.deque()
+    with ThreadPoolExecutor(max_workers=_AHEAD) as pool:
+        try:
+            for shard in manifest["shards"]:
+                waiting.append(pool.submit(_read_shard, folder, shard))
+                if len(waiting) > _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def _manifest(folder: Folder) -> dict[str, Any]:
@@ -139,7 +141,7 @@ def _manifest(folder: Folder) -> dict[str, Any]:
         )
     missing = {"name", "hand", "shards", "settings"} - manifest.keys()
     if missing or not manifest["shards"]:
-        raise ClipsError(f"{folder.url}/{MANIFEST}: lacks {', '.join(sorted(missing)) or 'shards'}; {_AGAIN}")
+        raise ClipsError(f"{folder.url}/{MANIFEST}: lacks {', '.join(sorted(missing)) or 'shards'}; {AGAIN}")
     return manifest
 
 
@@ -147,129 +149,14 @@ def _read_shard(folder: Folder, shard: dict[str, Any]) -> pa.Table:
     file = f"{folder.url}/{shard['file']}"
     data = folder.read(shard["file"])
     if data is None:
-        raise ClipsError(f"{file}: the manifest lists this shard, but it is gone; {_AGAIN}")
+        raise ClipsError(f"{file}: the manifest lists this shard, but it is gone; {AGAIN}")
     found = hashlib.sha256(data).hexdigest()
     if found != shard["sha256"]:
         raise ClipsError(
-            f"{file}: damaged (sha256 {found[:12]}..., the manifest says {shard['sha256'][:12]}...); {_AGAIN}"
+            f"{file}: damaged (sha256 {found[:12]}..., the manifest says {shard['sha256'][:12]}...); {AGAIN}"
         )
     table = pq.read_table(pa.BufferReader(data), use_threads=False)
     table = as_written_now(table)
     if table is None:
-        raise ClipsError(f"{file}: its columns are not those of schema {READABLE_SCHEMAS[-1]}; {_AGAIN}")
+        raise ClipsError(f"{file}: its columns are not those of schema {READABLE_SCHEMAS[-1]}; {AGAIN}")
     return table
-
-
-def assemble(tables: Sequence[pa.Table], manifest: dict[str, Any], where: str) -> Clips:
-    """The tensors of the shards' tables. `where` names the data set in errors."""
-    table = pa.concat_tables(tables)
-    frames_C = frame_counts(table, where)
-    offsets = np.concatenate([[0], np.cumsum(frames_C)])
-    first_C, frames = offsets[:-1], int(offsets[-1])
-    ids = table["clip_id"].to_pylist()
-    if len(set(ids)) != len(ids):
-        raise ClipsError(f"{where}, field clip_id: two clips share a name; {_AGAIN}")
-
-    flat = {name: list_values(table, name).reshape(frames, *shape) for name, shape in FRAME_SHAPES.items()}
-    camera_known = ~np.isnan(flat["camera_to_first"]).any((1, 2))
-    point_known = ~np.isnan(flat["contact_point_m"]).any(1)
-    camera = np.where(camera_known[:, None, None], flat["camera_to_first"], np.eye(3, 4, dtype=np.float32))
-
-    # A text holds until the next one; every clip has one at its first frame, so none crosses into the next.
-    texts, first_entry, text_of_entry = np.unique(
-        list_values(table, "text").astype(str), return_index=True, return_inverse=True
-    )
-    features = {name: list_values(table, name) for name in FEATURES}
-    entries = {"image_feature": "image_frame", "hand_free_feature": "hand_free_frame", "text_feature": "text"}
-    for name, of in entries.items():
-        features[name] = _feature_rows(features[name], len(list_values(table, of)), name, where)
-    if len(features["text_feature"]):
-        features["text_feature"] = features["text_feature"][first_entry]
-    text_start = list_frames(table, "text_start", first_C)
-    text_F = np.repeat(text_of_entry, np.diff(np.append(text_start, frames)))
-    first_F = np.repeat(first_C, frames_C)
-    images_I = _images(table, "image_png", where)
-    hand_free_I = _images(table, "hand_free_png", where)
-    if len(images_I) == 0:
-        images_I = images_I.reshape(0, *hand_free_I.shape[1:])
-    elif len(hand_free_I) == 0:
-        hand_free_I = hand_free_I.reshape(0, *images_I.shape[1:])
-    if images_I.shape[1:] != hand_free_I.shape[1:]:
-        raise ClipsError(
-            f"{where}, field hand_free_png: its pictures are {hand_free_I.shape[1:3]} pixels and those of image_png "
-            f"{images_I.shape[1:3]}; give both one size."
-        )
-
-    numbers: dict[str, NDArray[Any]] = {
-        "offsets_C1": offsets.astype(np.int64),
-        "global_orient_F3": flat["global_orient"],
-        "hand_pose_F45": flat["hand_pose"],
-        "betas_C10": list_values(table, "betas").reshape(len(ids), 10),
-        "transl_F3": flat["transl_m"],
-        "camera_rot_F33": np.ascontiguousarray(camera[:, :, :3]),
-        "camera_transl_F3": np.ascontiguousarray(camera[:, :, 3]),
-        "camera_known_F": camera_known,
-        "joints_FJ3": flat["joints_m"],
-        "contact_FV": contact_maps(table),
-        "contact_known_F": list_values(table, "contact_known"),
-        "point_F3": np.where(point_known[:, None], flat["contact_point_m"], np.float32(0)),
-        "point_known_F": point_known,
-        "image_F": _latest(list_frames(table, "image_frame", first_C), first_F),
-        "images_I": images_I,
-        "hand_free_F": _latest(list_frames(table, "hand_free_frame", first_C), first_F),
-        "hand_free_I": hand_free_I,
-        "text_F": text_F.astype(np.int64),
-        "image_IF": features["image_feature"],
-        "hand_free_IF": features["hand_free_feature"],
-        "text_XF": features["text_feature"],
-    }
-    clips = Clips(
-        name=manifest["name"],
-        hand=manifest["hand"],
-        digest=manifest_digest(manifest),
-        manifest=manifest,
-        clip_ids=ids,
-        groups={name: table[name].to_pylist() for name in GROUPS},
-        texts=texts.tolist(),
-        **{
-            name: torch.from_numpy(np.require(array, requirements=["C", "W"]))
-            for name, array in numbers.items()
-        },
-    )
-    fps_C = table["fps"].to_numpy().astype(np.float64)
-    return clips if (fps_C == WINDOW_FPS).all() else resample(clips, torch.from_numpy(fps_C), WINDOW_FPS)
-
-
-def _feature_rows(values: NDArray[np.float32], entries: int, name: str, where: str) -> NDArray[np.float32]:
-    """Features (entries, F) of values end to end, (0, 0) where there are none."""
-    if not len(values):
-        return np.zeros((0, 0), dtype=np.float32)
-    if entries == 0 or len(values) % entries:
-        raise ClipsError(f"{where}, field {name}: not every entry has a feature of one width; {_AGAIN}")
-    return values.reshape(entries, -1)
-
-
-def _latest(start_I: NDArray[np.int64], first_F: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The latest picture at or before each frame; one holds to the end of its clip, -1 where there is none yet.
-
-    start_I: the frame of each picture; first_F: the first frame of each frame's clip.
-    """
-    latest_F = np.searchsorted(start_I, np.arange(len(first_F)), side="right") - 1
-    return np.where(np.append(start_I, -1)[latest_F] >= first_F, latest_F, -1).astype(np.int64)
-
-
-def _images(table: pa.Table, field: str, where: str) -> NDArray[np.uint8]:
-    pngs = [png for chunk in table[field].chunks for png in chunk.flatten().to_pylist()]
-    if not pngs:
-        return np.zeros((0, IMAGE_SIDE_WHEN_NONE, IMAGE_SIDE_WHEN_NONE, 3), dtype=np.uint8)
-    try:
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            pictures = list(pool.map(decode_png, pngs))
-    except OSError as error:
-        raise ClipsError(f"{where}, field {field}: holds something that is no picture ({error}).") from error
-    shapes = {picture.shape for picture in pictures}
-    if len(shapes) > 1 or pictures[0].shape[0] != pictures[0].shape[1]:
-        raise ClipsError(
-            f"{where}, field {field}: pictures must be square and of one size, not {sorted(shapes)}."
-        )
-    return np.stack(pictures)

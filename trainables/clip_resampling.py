@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from trainables.clip_reader import Clips
+    from trainables.clip_set import Clips
 
 
 def resample(clips: "Clips", fps_C: Tensor, fps_out: float) -> "Clips":
@@ -61,7 +61,7 @@ def resample(clips: "Clips", fps_C: Tensor, fps_out: float) -> "Clips":
         camera_transl_F3=straight(clips.camera_transl_F3),
         camera_known_F=clips.camera_known_F[low_N] & clips.camera_known_F[high_N],
         joints_FJ3=straight(clips.joints_FJ3),
-        contact_FV=clips.contact_FV[near_N],
+        contact_FX=clips.contact_FX[near_N],
         contact_known_F=clips.contact_known_F[near_N],
         point_F3=clips.point_F3[low_N],
         point_known_F=clips.point_known_F[low_N],

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from trainables.clip_format import CONTACT_BYTES, FRAME_SHAPES, GROUPS, VERTICES, Clip, ClipsError
+from trainables.clip_format import CONTACT_BYTES, FRAME_SHAPES, GROUPS, Clip, ClipsError
 
 _FLOATS = pa.list_(pa.float32())
 FEATURES = ("image_feature", "hand_free_feature", "text_feature")
@@ -108,13 +108,13 @@ def list_frames(table: pa.Table, name: str, first_C: NDArray[np.int64]) -> NDArr
     return list_values(table, name).astype(np.int64) + np.repeat(first_C, _entry_counts(table, name))
 
 
-def contact_maps(table: pa.Table) -> NDArray[np.uint8]:
-    """The contact maps of all frames, (F, 778), 0 or 1."""
+def contact_bytes(table: pa.Table) -> NDArray[np.uint8]:
+    """The contact maps of all frames, packed, (F, 98)."""
     parts = []
     for chunk in table["contact_bits"].chunks:
         offsets = _byte_offsets(chunk)
         parts.append(np.frombuffer(chunk.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]])
-    return np.unpackbits(np.concatenate(parts).reshape(-1, CONTACT_BYTES), axis=1, count=VERTICES)
+    return np.concatenate(parts).reshape(-1, CONTACT_BYTES)
 
 
 def _entry_counts(table: pa.Table, name: str) -> NDArray[np.int64]:

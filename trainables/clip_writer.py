@@ -30,8 +30,10 @@ from trainables.clip_format import (
     ClipsError,
     check_clip,
     manifest_digest,
+    picture_size,
 )
-from trainables.clip_reader import assemble
+from trainables.clip_map import open_map
+from trainables.clip_reader import write_map
 from trainables.clip_table import to_table
 from trainables.splits import PARTS
 from trainables.train_statistics import train_statistics
@@ -81,6 +83,7 @@ class ClipWriter:
         self._ids: set[str] = set()
         self._values: dict[str, set[str]] = {group: set() for group in GROUPS}
         self._images = self._hand_free = 0
+        self._size: tuple[int, int] | None = None  # of every picture
 
     def __enter__(self) -> Self:
         self.finished = self._already_there()
@@ -110,11 +113,25 @@ class ClipWriter:
             values.update(value for value in rows[group].to_pylist() if value is not None)
         self._images += pc.sum(pc.list_value_length(rows["image_png"])).as_py()
         self._hand_free += pc.sum(pc.list_value_length(rows["hand_free_png"])).as_py()
+        for field in ("image_png", "hand_free_png"):
+            self._check_size(rows, field)
         self._rows.append(rows)
         while sum(map(len, self._rows)) >= CLIPS_PER_SHARD:
             waiting = pa.concat_tables(self._rows)
             self._flush(waiting.slice(0, CLIPS_PER_SHARD))
             self._rows = [waiting.slice(CLIPS_PER_SHARD)]
+
+    def _check_size(self, rows: pa.Table, field: str) -> None:
+        for clip_id, pictures in zip(rows["clip_id"].to_pylist(), rows[field], strict=True):
+            if not len(pictures):
+                continue
+            size = picture_size(pictures[0].as_py())
+            self._size = self._size or size
+            if size != self._size:
+                raise ClipsError(
+                    f"clip {clip_id!r}, field {field}: its pictures are {size[0]} pixels wide, others {self._size[0]}; "
+                    "give both one size."
+                )
 
     def _take_id(self, clip_id: str) -> None:
         if clip_id in self._ids:
@@ -181,10 +198,13 @@ class ClipWriter:
         }
         # Normalised through JSON, so that what is digested here is what a reader will digest.
         manifest = json.loads(json.dumps(manifest))
-        tables = [pq.read_table(self._stage / shard["file"], use_threads=False) for shard in self._shards]
-        clips = assemble(tables, manifest, where=self._folder.url)
-        for name, setting in manifest["settings"].items():
-            setting["statistics"] = train_statistics(clips, name)
+        tables = (pq.read_table(self._stage / shard["file"], use_threads=False) for shard in self._shards)
+        with tempfile.TemporaryDirectory(prefix="clips-") as place:
+            write_map(tables, manifest, Path(place), self._folder.url, pictures=False)
+            clips = open_map(Path(place), manifest)
+            assert clips is not None
+            for name, setting in manifest["settings"].items():
+                setting["statistics"] = train_statistics(clips, name)
         self.manifest = manifest
         (self._stage / MANIFEST).write_text(
             json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

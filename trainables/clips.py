@@ -22,7 +22,8 @@ from trainables.clip_format import (
     encode_png,
     manifest_digest,
 )
-from trainables.clip_reader import Clips, read_clips, read_manifest
+from trainables.clip_reader import read_clips, read_manifest
+from trainables.clip_set import Clips
 from trainables.clip_writer import ClipWriter, write_clips
 
 __all__ = [

@@ -21,7 +21,7 @@ from trainables.dexycb_recording import FPS, DexYCBError, Source, choose, hand_r
 from trainables.recording import Body, Recording, check_scale
 from trainables.signed_distance import read_mesh
 from trainables.source_errors import DamagedFile, MissingField, SourceError, WrongShape, WrongType
-from trainables.source_fields import numbers
+from trainables.source_fields import inside, numbers
 
 PACK_ARRAYS = "dexycb_hand_object.npz"
 PACK_INDEX = "sequences.json"
@@ -50,16 +50,18 @@ def read_pack(folder: Path, sequences: list[str] | None) -> Source:
     index, arrays = _pack_index(folder / PACK_INDEX), _pack_arrays(folder / PACK_ARRAYS)
     names = choose([entry["seq"] for entry in index], sequences, folder / PACK_INDEX)
     entries = [entry for entry in index if entry["seq"] in set(names)]
-    meshes = {
-        name: read_mesh(folder / PACK_MESHES / f"{name}.ply")
-        for name in sorted({entry["object"] for entry in entries})
-    }
     digest = hashlib.sha256()
     for name in (PACK_ARRAYS, PACK_INDEX):
         digest.update((folder / name).read_bytes())
-    recordings, dropped = [], {}
+    recordings, meshes, dropped = [], {}, {}
     for entry in entries:
+        name = entry["object"]
         try:
+            if name not in meshes:
+                file = f"{name}.ply"
+                meshes[name] = read_mesh(
+                    inside(folder / PACK_MESHES, file, file=folder / PACK_INDEX, field="object")
+                )
             recordings.append(_recording(entry, arrays, folder / PACK_ARRAYS))
         except SourceError as error:
             dropped[entry["seq"]] = str(error)

@@ -25,7 +25,7 @@ from trainables.encoder_weights import EncoderError
 from trainables.feature_cache import cached_rows, content_key, encode_in_batches
 
 if TYPE_CHECKING:
-    from trainables.clip_reader import Clips
+    from trainables.clip_set import Clips
 
 __all__ = [
     "IMAGE_WIDTHS",
@@ -39,6 +39,8 @@ __all__ = [
     "load_text_encoder",
 ]
 
+# In place of a digest of weights: the features came with the data, so that nobody here has seen the weights.
+CAME_WITH_THE_DATA = "came with the data"
 IMAGE_WIDTHS = {"deit": 768}
 TEXT_WIDTHS = {"clip": 512, "minilm": 384}
 _IMAGES_AT_ONCE, _TEXTS_AT_ONCE = 32, 64
@@ -150,21 +152,44 @@ def feature_tables(
 ) -> FeatureTables:
     """Features of all images and texts of a data set by the encoders named (None = not encoded), on the CPU.
 
-    They are kept in $LATENTACT_CACHE (~/.cache/latentact), named after the encoder's weights and what was encoded.
-    Raises EncoderError where an encoder cannot be had.
+    Features that came with the data, by the encoder named, are taken as they are. Others are kept in $LATENTACT_CACHE
+    (~/.cache/latentact), named after the encoder's weights and what was encoded.
+    Raises EncoderError where an encoder cannot be had, or a data set has features alone, by another encoder.
     """
     digests: dict[str, str] = {}
     image_IF = text_XF = None
-    if image is not None:
+    if image is not None and stored_features(clips, "image") == image:
+        digests[image] = CAME_WITH_THE_DATA
+        image_IF = torch.cat([clips.image_IF, clips.hand_free_IF]) if hand_free else clips.image_IF
+    elif image is not None:
         of_image = load_image_encoder(image)
         digests[image] = of_image.digest
         tables = [clips.images_I, clips.hand_free_I] if hand_free else [clips.images_I]
         image_IF = torch.cat([_image_rows(of_image, pictures) for pictures in tables])
-    if text is not None:
+    if text is not None and stored_features(clips, "text") == text:
+        digests[text] = CAME_WITH_THE_DATA
+        text_XF = clips.text_XF
+    elif text is not None:
         of_text = load_text_encoder(text)
         digests[text] = of_text.digest
         text_XF = _text_rows(of_text, clips.texts)
     return FeatureTables(image_IF=image_IF, text_XF=text_XF, digests=digests)
+
+
+def stored_features(clips: Clips, kind: str) -> str | None:
+    """The encoder whose features of `kind` ("image" or "text") came with the data, None where none did."""
+    return clips.manifest.get("features", {}).get(kind, {}).get("encoder")
+
+
+def weights_here(name: str) -> str:
+    """The digest of the weights that this machine has of an encoder, "" where it has none.
+
+    Without weights features can only come with the data, whose own digest speaks for them.
+    """
+    try:
+        return (load_image_encoder if name in IMAGE_WIDTHS else load_text_encoder)(name).digest
+    except EncoderError:
+        return ""
 
 
 def _image_rows(encoder: ImageFeatures, images_I: Tensor) -> Tensor:

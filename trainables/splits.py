@@ -4,6 +4,8 @@ A setting holds out whole groups (all clips of an object, a subject, ...), never
 setting is written `objects:2/6`: the groups of `objects` cut into 6, the second of them (from 1) as test.
 """
 
+from __future__ import annotations
+
 import hashlib
 import random
 import re
@@ -19,7 +21,7 @@ from torch import Tensor
 from trainables.clip_format import ClipsError
 
 if TYPE_CHECKING:
-    from trainables.clip_reader import Clips
+    from trainables.clip_set import Clips
 
 PARTS = ("train", "val", "gate", "test")
 Parts = dict[str, list[str]]
@@ -111,12 +113,12 @@ def fold_settings(setting: str, folds: int) -> list[str]:
     return [f"{setting}:{fold}/{folds}" for fold in range(1, folds + 1)]
 
 
-def setting_group(clips: "Clips", setting: str) -> str:
+def setting_group(clips: Clips, setting: str) -> str:
     """The column (object, subject, ...) whose values a setting holds out."""
     return _declared(clips, setting)[0]
 
 
-def setting_parts(clips: "Clips", setting: str) -> Parts:
+def setting_parts(clips: Clips, setting: str) -> Parts:
     """The groups of each part of a setting or of a fold of it; `gate` is half of `val` if there is none."""
     _, parts, fold = _declared(clips, setting)
     if fold is not None:
@@ -133,7 +135,7 @@ def setting_parts(clips: "Clips", setting: str) -> Parts:
     return {part: parts.get(part, []) for part in PARTS}
 
 
-def part_clips(clips: "Clips", setting: str, part: str) -> Tensor:
+def part_clips(clips: Clips, setting: str, part: str) -> Tensor:
     """Indices (int64, ascending) of the clips in one part. Proves each time that the parts share nothing."""
     if part not in PARTS:
         raise ClipsError(f"unknown part {part!r}; parts are {', '.join(PARTS)}.")
@@ -148,12 +150,24 @@ def part_clips(clips: "Clips", setting: str, part: str) -> Tensor:
     return torch.from_numpy(index[part]).to(clips.device)
 
 
+def prove_settings(clips: Clips) -> None:
+    """Raises ClipsError unless in every setting no clip and no held-out group lies in two parts."""
+    for setting in clips.manifest["settings"]:
+        group, parts, _ = _declared(clips, setting)
+        column = np.asarray(clips.groups[group], dtype=object)
+        index = {
+            name: np.flatnonzero(np.isin(column, np.asarray(names, dtype=object)))
+            for name, names in parts.items()
+        }
+        _prove_disjoint(clips, setting, parts, index)
+
+
 def by_hash(values: Iterable[str]) -> list[str]:
     """Distinct names in the order of their sha256: arbitrary, but the same everywhere."""
     return sorted(set(values), key=lambda name: hashlib.sha256(name.encode()).digest())
 
 
-def _declared(clips: "Clips", setting: str) -> tuple[str, Parts, tuple[int, int] | None]:
+def _declared(clips: Clips, setting: str) -> tuple[str, Parts, tuple[int, int] | None]:
     match = re.fullmatch(r"([^:]+)(?::(\d+)/(\d+))?", setting)
     settings = clips.manifest["settings"]
     if match is None or match[1] not in settings:
@@ -165,7 +179,7 @@ def _declared(clips: "Clips", setting: str) -> tuple[str, Parts, tuple[int, int]
     return entry["group"], dict(entry["parts"]), (int(match[2]), int(match[3])) if match[2] else None
 
 
-def _prove_disjoint(clips: "Clips", setting: str, parts: Parts, index: dict[str, np.ndarray]) -> None:
+def _prove_disjoint(clips: Clips, setting: str, parts: Parts, index: dict[str, np.ndarray]) -> None:
     groups = [name for names in parts.values() for name in names]
     if len(set(groups)) != len(groups):
         twice = sorted({name for name in groups if groups.count(name) > 1})

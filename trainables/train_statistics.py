@@ -7,7 +7,7 @@ import numpy as np
 from trainables.splits import PARTS, part_clips, setting_parts
 
 if TYPE_CHECKING:
-    from trainables.clip_reader import Clips
+    from trainables.clip_set import Clips
 
 _DIGITS = 7  # 0.1 micrometre; hides the last bits of a sum, so that a manifest is equal on every machine
 

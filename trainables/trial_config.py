@@ -16,7 +16,7 @@ from trainables.conditions import ConditionsConfig
 from trainables.contact_encoder import CONTACT_ENCODERS
 from trainables.decoder import DecoderConfig
 from trainables.diffusion import DiffusionConfig
-from trainables.frozen_encoders import IMAGE_WIDTHS, TEXT_WIDTHS, load_image_encoder, load_text_encoder
+from trainables.frozen_encoders import IMAGE_WIDTHS, TEXT_WIDTHS, weights_here
 from trainables.image_encoder import IMAGE_ENCODERS
 from trainables.indexer import IndexerConfig
 from trainables.latentact import LatentActConfig
@@ -269,15 +269,12 @@ def code_digest() -> str:
 
 
 def _identity(kind: str, config: dict[str, Any], data_digest: str, workers: int, device: str) -> str:
-    frozen = (
-        (load_image_encoder, IMAGE_WIDTHS, "image_encoder"),
-        (load_text_encoder, TEXT_WIDTHS, "text_encoder"),
-    )
+    encoders = (config["image_encoder"], config["text_encoder"])
     record = {
         "kind": kind,
         "config": config,
         # Other weights of a frozen encoder make another trial.
-        "encoders": [load(config[field]).digest for load, widths, field in frozen if config[field] in widths],
+        "encoders": [weights_here(name) for name in encoders if name in IMAGE_WIDTHS | TEXT_WIDTHS],
         "data": data_digest,
         "code": code_digest(),
         "torch": torch.__version__,

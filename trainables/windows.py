@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from trainables.clip_format import ClipsError
+from trainables.clip_set import unpack_contact
 
 if TYPE_CHECKING:
-    from trainables.clip_reader import Clips
+    from trainables.clip_set import Clips
     from trainables.frozen_encoders import FeatureTables
 
 Protocol = Literal["first", "goal"]
@@ -113,11 +114,10 @@ class Windows:
         self.clips, self.length, self.stride, self.protocol = clips, length, stride, protocol
         self.hand_free, self.hidden = hand_free, hidden
         self.features = features.to(clips.device) if features else None
-        self._images_IX = clips.images_I
+        self._images_IX, self._hand_free_IX = clips.images_I, clips.hand_free_I
         if self.features is not None and self.features.image_IF is not None:
-            self._images_IX = self.features.image_IF
-        elif hand_free:
-            self._images_IX = torch.cat([clips.images_I, clips.hand_free_I])
+            own = max(len(clips.images_I), len(clips.image_IF))
+            self._images_IX, self._hand_free_IX = self.features.image_IF.tensor_split([own])
         self._given_S = torch.tensor([0] if mode == "forecast" else [0, length - 1], device=clips.device)
         clip_index = clip_index.to(clips.device)
         frames = clips.offsets_C1.diff()[clip_index]
@@ -193,7 +193,9 @@ class Windows:
             camera_known_BT=known_BT,
             joints_BTJ3=joints_BTJ3,
             joints_ref_BTJ3=joints_BTJ3 @ rot_BT33.mT + transl_BT3[:, :, None],
-            contact_BTV=take(clips.contact_FV).float(),
+            contact_BTV=unpack_contact(clips.contact_FX.index_select(0, frames))
+            .unflatten(0, frame_BT.shape)
+            .float(),
             contact_known_BT=take(clips.contact_known_F),
             clip_B=clip_B,
             start_B=start_B,
@@ -202,16 +204,26 @@ class Windows:
 
     def _images(self, given_BS: Tensor) -> tuple[Tensor, Tensor]:
         """(B,S,...) pixels or features of the given frames, and which are known."""
-        clips, table_IX = self.clips, self._images_IX
-        row_BS = clips.image_F[given_BS]
-        if self.hand_free:  # as the release: where no hand-free image is, the original one
-            free_BS = clips.hand_free_F[given_BS]
-            row_BS = torch.where(free_BS >= 0, free_BS + len(clips.images_I), row_BS)
-        known_BS = (row_BS >= 0) & (self.hidden != "image")
+        row_BS = self.clips.image_F[given_BS]
+        # A data set of features alone has no pixels to show.
+        known_BS = (row_BS >= 0) & (len(self._images_IX) > 0)
+        image_BSX = self._take_rows(self._images_IX, row_BS, known_BS)
+        if self.hand_free and len(self._hand_free_IX):  # as the release: else the original image
+            free_BS = self.clips.hand_free_F[given_BS]
+            image_BSX[free_BS >= 0] = self._hand_free_IX[free_BS[free_BS >= 0]]
+            known_BS = known_BS | (free_BS >= 0)
+        if self.hidden == "image":
+            return torch.zeros_like(image_BSX), torch.zeros_like(known_BS)
+        return image_BSX, known_BS
+
+    def _take_rows(self, table_IX: Tensor, row_BS: Tensor, known_BS: Tensor) -> Tensor:
+        """Rows of a table of pictures or features, zero where unknown."""
         if not known_BS.any():
-            return table_IX.new_zeros(*row_BS.shape, *table_IX.shape[1:]), known_BS
-        image_BSX = table_IX[row_BS.clamp(min=0)]
-        return image_BSX * known_BS.view(*known_BS.shape, *[1] * (image_BSX.dim() - 2)), known_BS
+            return table_IX.new_zeros(*row_BS.shape, *table_IX.shape[1:])
+        image_BSX = table_IX.index_select(0, row_BS.clamp(min=0).flatten()).unflatten(0, row_BS.shape)
+        if not known_BS.all():
+            image_BSX[~known_BS] = 0
+        return image_BSX
 
     def _points(
         self, frame_BT: Tensor, rot_BT33: Tensor, transl_BT3: Tensor, known_BT: Tensor
