@@ -129,7 +129,7 @@ def _common(
 
     import torch
 
-    from trainables.trial_config import code_digest
+    from trainables.code_digest import code_digest
 
     manifest = read_manifest(data)
     common = {

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainables.clips import read_clips
+from trainables.code_digest import code_digest
 from trainables.evaluate import evaluate
 from trainables.evaluation import Evaluation
 from trainables.hand import load_hand
@@ -23,7 +24,7 @@ from trainables.model_folder import fetch_model, load_model
 from trainables.retrieval import evaluate_retrieval
 from trainables.splits import setting_group
 from trainables.trial import part_windows, parts_windows
-from trainables.trial_config import TrialConfig, code_digest
+from trainables.trial_config import TrialConfig
 from trainables.trivial import evaluate_mean_trajectory
 from zoo.errors import Conflict, ObjectMissing
 from zoo.store import Store, read_json, to_json

@@ -19,7 +19,8 @@ from sweeps.progress import Progress
 from sweeps.recorder import Recorder
 from sweeps.run import run_trials
 from sweeps.tracking import Tracking
-from trainables.trial_config import code_digest, trial_identity
+from trainables.code_digest import code_digest
+from trainables.trial_config import trial_identity
 from zoo.store import Store
 
 Trials = dict[str, TrialRecord]

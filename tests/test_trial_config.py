@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,8 +42,7 @@ MODEL = {"data": "d", "data_digest": "x", "hand": "standin-1", "encoders": {"min
 @pytest.fixture(autouse=True)
 def frozen_encoders_without_weights(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     digests = {"deit": "1" * 16, "minilm": "2" * 16, "clip": "3" * 16}
-    for loader in ("load_image_encoder", "load_text_encoder"):
-        monkeypatch.setattr(trial_config, loader, lambda name: SimpleNamespace(digest=digests[name]))
+    monkeypatch.setattr(trial_config, "weights_here", digests.__getitem__)
     return digests
 
 

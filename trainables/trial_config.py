@@ -6,11 +6,11 @@ import functools
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
 
+from trainables.code_digest import code_digest
 from trainables.codebook import TOLD, CodebookConfig
 from trainables.conditions import ConditionsConfig
 from trainables.contact_encoder import CONTACT_ENCODERS
@@ -260,14 +260,6 @@ _NOT_OF_CODEBOOK = (
 
 
 @functools.cache
-def code_digest() -> str:
-    """sha256 over the sources of this folder: other code, other identity."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
 def _identity(kind: str, config: dict[str, Any], data_digest: str, workers: int, device: str) -> str:
     encoders = (config["image_encoder"], config["text_encoder"])
     record = {

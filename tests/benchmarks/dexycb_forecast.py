@@ -22,12 +22,13 @@ import numpy as np
 import torch
 
 from trainables.clips import read_clips
+from trainables.code_digest import code_digest
 from trainables.dexycb import PHASES
 from trainables.evaluate import best_contact_threshold, evaluate
 from trainables.evaluation import Evaluation, average_seeds, join_folds
 from trainables.splits import fold_settings, setting_group
 from trainables.trial import part_windows, train_trial
-from trainables.trial_config import TrialConfig, code_digest
+from trainables.trial_config import TrialConfig
 from trainables.trivial import evaluate_trivial
 
 FOLDS = {"objects": 6, "subjects": 8}
