@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
@@ -259,7 +258,6 @@ _NOT_OF_CODEBOOK = (
 )
 
 
-@functools.cache
 def _identity(kind: str, config: dict[str, Any], data_digest: str, workers: int, device: str) -> str:
     encoders = (config["image_encoder"], config["text_encoder"])
     record = {
