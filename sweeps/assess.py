@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from sweeps.input_facts import input_facts
 from trainables.clip_errors import METRIC_VERSION, ClipErrors
 from trainables.clips import read_clips
 from trainables.evaluate import evaluate
@@ -40,6 +41,7 @@ def examine(data: str, config: dict[str, Any], checkpoint: str, device: str) -> 
     """What a bundle's metrics.json holds: summaries of `val` and `test`, per-clip errors of `gate`.
 
     `trivial` compares the model with the mean trajectory of the training clips on test, pair by pair;
+    `inputs` is what training told it (see sweeps/input_facts.py), for its evaluation on other data;
     `example` is a validation window's inputs, for a first try of the model.
     """
     trial = TrialConfig.from_json(config)
@@ -64,6 +66,7 @@ def examine(data: str, config: dict[str, Any], checkpoint: str, device: str) -> 
             "test": mean.interval("mpjpe_cm").to_json(),
             "difference": difference.to_json(),
         },
+        "inputs": input_facts(data, windows["train"]),
         "example": _example(windows["val"]),
     }
 

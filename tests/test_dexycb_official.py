@@ -1,4 +1,4 @@
-"""The official DexYCB layout, on a folder written here; the stand-in, as MANO files, takes MANO's place."""
+"""DexYCB's two layouts, written here from real motion and read back; the stand-in, as MANO files, takes MANO's place."""
 
 from __future__ import annotations
 
@@ -7,163 +7,114 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import smplx
 import torch
 import yaml
-from scipy.spatial.transform import Rotation
+from smplx.utils import Struct
 
+from tests.foreign.dexycb import MASTER, NO_HAND, Official, write_dexycb_official, write_dexycb_pack
+from tests.foreign.real_motion import real_fits, real_recordings
 from trainables.clips import read_clips
 from trainables.dexycb import import_dexycb, read_dexycb
-from trainables.dexycb_recording import DexYCBError
-from trainables.hand import Hand, load_hand
-from trainables.signed_distance import MIRROR_X
-from trainables.standin_hand import standin_arrays
-
-CUBE_OBJ = """
-v -0.025 -0.025 -0.025
-v -0.025 -0.025 0.025
-v -0.025 0.025 -0.025
-v -0.025 0.025 0.025
-v 0.025 -0.025 -0.025
-v 0.025 -0.025 0.025
-v 0.025 0.025 -0.025
-v 0.025 0.025 0.025
-f 1 2 4
-f 1 4 3
-f 5 7 8
-f 5 8 6
-f 1 5 6
-f 1 6 2
-f 3 4 8
-f 3 8 7
-f 1 3 7
-f 1 7 5
-f 2 6 8
-f 2 8 4
-"""
-
-
-def _left(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return arrays | {
-        "v_template": arrays["v_template"] @ MIRROR_X,
-        "shapedirs": np.einsum("ij,vjk->vik", MIRROR_X, arrays["shapedirs"]),
-        "f": arrays["f"][:, ::-1].copy(),
-    }
+from trainables.hand import load_hand
+from trainables.mano_sides import NeedsMano
 
 
 @pytest.fixture(scope="module")
-def official(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, torch.Tensor]:
-    """A right hand, and the same scene in a mirror with a left one; and the joints that were meant."""
-    root, mano = tmp_path_factory.mktemp("official"), tmp_path_factory.mktemp("mano")
-    rng = np.random.default_rng(0)
-    basis = Rotation.random(15, random_state=2).as_matrix()  # stands for MANO's PCA basis
-    components = np.zeros((45, 45))
-    for joint in range(15):
-        components[3 * joint : 3 * joint + 3, 3 * joint : 3 * joint + 3] = basis[joint]
-    mean = 0.05 * rng.normal(size=45)
-    arrays = standin_arrays() | {"hands_components": components, "hands_mean": mean}
-    np.savez(mano / "MANO_RIGHT.npz", **arrays)
-    np.savez(mano / "MANO_LEFT.npz", **_left(arrays))
+def official(tmp_path_factory: pytest.TempPathFactory) -> Official:
+    return write_dexycb_official(tmp_path_factory.mktemp("official"))
 
-    frames, hand = 50, Hand(arrays, "mano")
-    bend = torch.linspace(0.1, 0.8, frames)[:, None] * torch.tensor([1.0, 0.0, 0.0]).repeat(15)
-    pose = hand.pose_from_angles(bend)
-    orient = torch.tensor([0.3, -0.4, 0.2]).expand(frames, 3)
-    transl = torch.stack(
-        [torch.linspace(-0.1, 0.0, frames), torch.zeros(frames), torch.full((frames,), 0.7)], 1
+
+def test_official_layout_gives_the_joints_that_were_meant(official: Official) -> None:
+    read = read_dexycb(official.source, mano_path=official.mano)
+    assert not read.dropped and {recording.side for recording in read.recordings} == {"left", "right"}
+    for recording in read.recordings:
+        right = recording if recording.is_right else recording.mirrored()
+        np.testing.assert_allclose(right.joints_m, official.joints_m[recording.name], atol=5e-6)
+
+
+def test_official_poses_and_distances_are_the_real_ones(official: Official) -> None:
+    """Object poses come back from the world frame; distances agree with those measured on the real joints."""
+    real = {recording.name.split("/")[-1]: recording for recording in real_recordings()[0]}
+    for recording in read_dexycb(official.source, mano_path=official.mano).recordings:
+        (body,), (truth,) = recording.bodies, real[recording.name.split("/")[-1]].bodies
+        np.testing.assert_allclose(body.rotation, truth.rotation[NO_HAND:], atol=1e-5)
+        np.testing.assert_allclose(body.translation_m, truth.translation_m[NO_HAND:], atol=1e-5)
+        measured = real[recording.name.split("/")[-1]].joint_distance_m
+        assert recording.joint_distance_m is not None
+        if measured is not None:  # the fitted joints are a few millimetres from the measured ones
+            assert np.median(np.abs(recording.joint_distance_m - measured[NO_HAND:])) < 0.004
+
+
+def test_official_files_mean_what_dexycbs_toolkit_reads(official: Official) -> None:
+    """As dex_ycb_toolkit's SequenceLoader reads them: MANO with PCA and its mean pose, world frame, extrinsics inverted."""
+    for name, meant in official.joints_m.items():
+        folder = official.source / name
+        meta = yaml.safe_load((folder / "meta.yml").read_text())
+        side = meta["mano_sides"][0]
+        betas = yaml.safe_load(
+            (official.source / "calibration" / f"mano_{meta['mano_calib'][0]}" / "mano.yml").read_text()
+        )["betas"]
+        extrinsics = yaml.safe_load(
+            (
+                official.source / "calibration" / f"extrinsics_{meta['extrinsics']}" / "extrinsics.yml"
+            ).read_text()
+        )["extrinsics"]
+        to_world = np.reshape(extrinsics[MASTER], (3, 4))
+        pose_m = np.load(folder / "pose.npz")["pose_m"][NO_HAND:, 0]
+        arrays = dict(np.load(official.mano / f"MANO_{side.upper()}.npz"))
+        model = smplx.MANO(
+            "", data_struct=Struct(**arrays), is_rhand=side == "right", use_pca=True, num_pca_comps=45,
+            flat_hand_mean=False, batch_size=len(pose_m),
+        )  # fmt: skip
+        rows = torch.from_numpy(pose_m)
+        shape = torch.tensor(betas, dtype=torch.float32).expand(len(pose_m), -1)
+        out = model(betas=shape, global_orient=rows[:, :3], hand_pose=rows[:, 3:48], transl=rows[:, 48:])
+        wrist = (out.joints[:, 0].detach().numpy() - to_world[:, 3]) @ to_world[:, :3]
+        wrist = wrist if side == "right" else wrist * [-1, 1, 1]
+        np.testing.assert_allclose(wrist, meant[:, 0], atol=5e-6)
+
+
+def test_official_layout_imports_with_mano(official: Official, tmp_path: Path) -> None:
+    report = import_dexycb(
+        official.source, tmp_path / "clips", mano_path=official.mano, workers=1, show_progress=False
     )
-    betas = torch.tensor([0.5, *[0.0] * 9])
-    joints = hand.joints(orient, pose, betas.expand(frames, -1), transl).numpy()
-
-    to_world = np.concatenate(
-        [Rotation.from_euler("xyz", [0.4, 1.0, -0.3]).as_matrix(), [[0.3], [-0.2], [0.9]]], 1
-    )
-    lift = np.maximum(0, np.arange(frames) - 30)[:, None] * np.array([0.0, -0.01, 0.0])
-    place = joints[-1, 8] + np.array([0.0, 0.03, 0.0]) + lift
-    for number, flip in (("1", np.eye(3)), ("2", MIRROR_X)):
-        # In the mirror an axis-angle vector turns into -S w: it is a pseudovector.
-        turn = flip if number == "1" else -flip
-        folder = root / "20200709-subject-01" / f"20200709_14175{number}"
-        folder.mkdir(parents=True)
-        side = "right" if number == "1" else "left"
-        meta = {
-            "serials": ["840412060917"],
-            "num_frames": frames,
-            "extrinsics": "20200702_151821",
-            "ycb_ids": [2, 6],
-            "ycb_grasp_ind": 1,
-            "mano_sides": [side],
-            "mano_calib": [f"20200514_subject-01_{side}"],
-        }
-        (folder / "meta.yml").write_text(yaml.safe_dump(meta))
-        pose_own = (pose.double().numpy().reshape(-1, 15, 3) @ turn).reshape(-1, 45)
-        coefficients = np.linalg.solve(components.T, (pose_own - mean).T).T
-        # MANO turns about its wrist, so a new frame moves `transl` as it moves the wrist.
-        wrist = (joints[:, 0] - transl.numpy()) @ flip
-        orient_camera = Rotation.from_rotvec(orient.double().numpy() @ turn).as_matrix()
-        world_orient = Rotation.from_matrix(to_world[:, :3] @ orient_camera).as_rotvec()
-        world_transl = (joints[:, 0] @ flip) @ to_world[:, :3].T + to_world[:, 3] - wrist
-        pose_m = np.concatenate([world_orient, coefficients, world_transl], 1)[:, None].astype(np.float32)
-        pose_m[:4] = 0  # no hand yet
-        quaternion = np.tile(Rotation.from_matrix(to_world[:, :3]).as_quat(), (frames, 1))
-        object_world = (place @ flip) @ to_world[:, :3].T + to_world[:, 3]
-        other = np.tile([0, 0, 0, 1, 5, 5, 5.0], (frames, 1))
-        pose_y = np.stack([other, np.concatenate([quaternion, object_world], 1)], 1).astype(np.float32)
-        np.savez(folder / "pose.npz", pose_m=pose_m, pose_y=pose_y)
-        calibration = root / "calibration" / f"mano_20200514_subject-01_{side}"
-        calibration.mkdir(parents=True)
-        (calibration / "mano.yml").write_text(yaml.safe_dump({"betas": betas.tolist()}))
-    extrinsics = root / "calibration" / "extrinsics_20200702_151821"
-    extrinsics.mkdir()
-    values = {"840412060917": to_world.ravel().tolist(), "apriltag": np.eye(3, 4).ravel().tolist()}
-    (extrinsics / "extrinsics.yml").write_text(
-        yaml.safe_dump({"master": "840412060917", "extrinsics": values})
-    )
-    model = root / "models" / "007_tuna_fish_can"
-    model.mkdir(parents=True)
-    (model / "textured_simple.obj").write_text(CUBE_OBJ)
-    return root, mano, torch.from_numpy(joints[4:])
-
-
-def test_official_layout_gives_the_joints_that_were_meant(official: tuple[Path, Path, torch.Tensor]) -> None:
-    root, mano, joints = official
-    right, left = read_dexycb(root, mano_path=mano).recordings
-    assert (right.side, left.side, right.object, right.subject) == (
-        "right",
-        "left",
-        "007_tuna_fish_can",
-        "subject-01",
-    )
-    # No hand in the first four frames; the object has moved 2 cm by frame 33 of the recording.
-    assert len(right) == len(joints) and right.text_start[-2] == 33 - 4 and right.text[-2].startswith("lift")
-    np.testing.assert_allclose(right.joints_m, joints, atol=2e-6)
-    np.testing.assert_allclose(left.mirrored().joints_m, joints, atol=2e-6)
-    np.testing.assert_allclose(left.joint_distance_m, right.joint_distance_m, atol=2e-6)
-
-
-def test_official_layout_imports_with_mano(official: tuple[Path, Path, torch.Tensor], tmp_path: Path) -> None:
-    root, mano, joints = official
-    report = import_dexycb(root, tmp_path / "clips", mano_path=mano, show_progress=False)
-    clips = read_clips(str(tmp_path / "clips"))
-    assert clips.hand == load_hand(mano).name and report["clips"] == 2 and report["mirrored"] == 1
+    clips = read_clips(tmp_path / "clips")
+    assert clips.hand == load_hand(official.mano / "MANO_RIGHT.npz").name
+    assert report["clips"] == len(official.joints_m) and not report["dropped"] and report["mirrored"] == 1
     assert report["inverse_kinematics"]["joint_error_mm"]["median"] < 2
-    torch.testing.assert_close(clips.joints_FJ3, joints.float().repeat(2, 1, 1), atol=1e-5, rtol=0)
-    right, left = clips.contact_FV.bool().chunk(2)
-    assert right.any() and (right == left).float().mean() > 0.999
+    fits = {fitted.clip.clip_id.split("/")[-1]: fitted for fitted in real_fits()}
+    for row, name in enumerate(clips.clip_ids):
+        frames = slice(int(clips.offsets_C1[row]), int(clips.offsets_C1[row + 1]))
+        np.testing.assert_allclose(clips.joints_FJ3[frames], official.joints_m[name], atol=1e-5)
+        ours, theirs = clips.contact_FV[frames].bool().numpy(), fits[name.split("/")[-1]].clip.contact_bits
+        assert (ours == theirs[NO_HAND:]).mean() > 0.98
+
+
+def test_the_pack_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    folder = write_dexycb_pack(tmp_path)
+    recordings = {recording.name: recording for recording in real_recordings()[0]}
+    report = import_dexycb(folder, tmp_path / "clips", workers=1, show_progress=False)
+    clips = read_clips(tmp_path / "clips")
+    assert len(clips) == len(recordings) == report["clips"] and not report["dropped"]
+    assert report["inverse_kinematics"]["joint_error_mm"]["median"] < 5
+    for row, name in enumerate(clips.clip_ids):
+        real = recordings[name] if recordings[name].is_right else recordings[name].mirrored()
+        frames = slice(int(clips.offsets_C1[row]), int(clips.offsets_C1[row + 1]))
+        np.testing.assert_array_equal(clips.joints_FJ3[frames], real.joints_m[NO_HAND:].astype(np.float32))
 
 
 def test_official_layout_without_mano_says_what_is_needed(
-    official: tuple[Path, Path, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    official: Official, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MANO_PATH", raising=False)
-    with pytest.raises(
-        DexYCBError, match="set MANO_PATH to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl"
-    ):
-        read_dexycb(official[0])
-    with pytest.raises(DexYCBError, match="right hands need MANO"):
-        read_dexycb(official[0], mano_path=tmp_path)
+    with pytest.raises(NeedsMano, match="set MANO_PATH to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl"):
+        read_dexycb(official.source)
+    with pytest.raises(NeedsMano, match="right hands need MANO"):
+        read_dexycb(official.source, mano_path=tmp_path)
     broken = tmp_path / "broken"
-    shutil.copytree(official[0], broken)
+    shutil.copytree(official.source, broken)
     (next(broken.glob("calibration/extrinsics_*")) / "extrinsics.yml").unlink()
-    read = read_dexycb(broken, mano_path=official[1])
-    assert not read.recordings and len(read.dropped) == 2
+    read = read_dexycb(broken, mano_path=official.mano)
+    assert not read.recordings and len(read.dropped) == len(official.joints_m)
     assert all("extrinsics.yml: is missing" in reason for reason in read.dropped.values())

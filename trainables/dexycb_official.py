@@ -29,14 +29,12 @@ from trainables.dexycb_recording import (
     CONTACT_DISTANCE_M,
     FPS,
     LIFT_DISTANCE_M,
-    DexYCBError,
     Source,
     choose,
     hand_run,
     phase_texts,
 )
-from trainables.hand import Hand
-from trainables.mano_file import HandFileError, read_mano
+from trainables.mano_sides import ManoSides, NeedsMano
 from trainables.recording import Body, Recording, check_scale
 from trainables.signed_distance import Mesh, read_mesh, unsigned_distance_m
 from trainables.source_errors import DamagedFile, SourceError, WrongShape, WrongType, WrongValue
@@ -68,7 +66,7 @@ def read_official(
     for name in choose(names, sequences, folder):
         try:
             recordings.append(reader.recording(name))
-        except DexYCBError:
+        except NeedsMano:
             raise
         except SourceError as error:
             dropped[name] = str(error)
@@ -85,17 +83,9 @@ class _Reader:
     """Reads sequences; keeps the hands and meshes that they share, and the digest of all that was read."""
 
     def __init__(self, folder: Path, mano_path: str | os.PathLike[str] | None) -> None:
-        path = mano_path or os.environ.get("MANO_PATH")
-        if not path:
-            raise DexYCBError(
-                folder,
-                "the official layout stores MANO coefficients, not joints, and needs MANO's own files; "
-                "set MANO_PATH to the folder with MANO_RIGHT.pkl and MANO_LEFT.pkl (mano.is.tue.mpg.de).",
-            )
-        self.folder, self.mano_path = folder, Path(path)
+        self.folder, self._mano = folder, ManoSides(folder, mano_path)
         self.digest = hashlib.sha256()
         self.meshes: dict[str, Mesh] = {}
-        self._hands: dict[str, tuple[Hand, np.ndarray, np.ndarray]] = {}
 
     def recording(self, name: str) -> Recording:
         """One sequence in its master camera's frame, from its first frame with a hand."""
@@ -167,37 +157,12 @@ class _Reader:
         return hand_run(whole, valid)
 
     def _joints(self, side: str, pose_m: np.ndarray, betas: np.ndarray) -> np.ndarray:
-        hand, components, mean = self._hand(side)
-        pose = torch.from_numpy(pose_m[:, 3:48] @ components + mean).float()
+        mano = self._mano[side]
+        pose = torch.from_numpy(pose_m[:, 3:48] @ mano.components + mano.mean).float()
         orient, transl = (torch.from_numpy(part).float() for part in (pose_m[:, :3], pose_m[:, 48:]))
         with torch.no_grad():
             shape = torch.from_numpy(betas).float().expand(len(pose), -1)
-            return hand.joints(orient, pose, shape, transl).double().numpy()
-
-    def _hand(self, side: str) -> tuple[Hand, np.ndarray, np.ndarray]:
-        if side not in self._hands:
-            try:
-                arrays = read_mano(self._mano_file(side))
-            except HandFileError as error:
-                raise DexYCBError(self.folder, f"its {side} hands need MANO: {error}") from error
-            hand = Hand(arrays, "mano")
-            self._hands[side] = hand, np.asarray(arrays["hands_components"]), np.asarray(arrays["hands_mean"])
-        return self._hands[side]
-
-    def _mano_file(self, side: str) -> Path:
-        if self.mano_path.is_file():  # MANO_PATH may name MANO_RIGHT.pkl itself; the left hand lies beside it
-            return (
-                self.mano_path
-                if side == "right"
-                else self.mano_path.with_name(f"MANO_LEFT{self.mano_path.suffix}")
-            )
-        stem = f"MANO_{side.upper()}"
-        places = [
-            self.mano_path / f"{inner}{stem}{ending}"
-            for inner in ("", "mano/")
-            for ending in (".pkl", ".npz")
-        ]
-        return next((place for place in places if place.is_file()), places[0])
+            return mano.hand.joints(orient, pose, shape, transl).double().numpy()
 
     def _betas(self, calibration: str) -> np.ndarray:
         name = f"mano_{calibration}"

@@ -129,7 +129,7 @@ def fpha(source: Path, dest: str, workers: int | None) -> None:
     help="Which of the release's two data sets.",
 )  # fmt: skip
 @_folder_option("--settings", "The release's settings.json; SOURCE/settings.json by default.")
-@_folder_option("--labels", "HoloAssist's label file, for the task of each recording.")
+@_folder_option("--labels", "HoloAssist's label file, for the frame rate and the task of each recording.")
 def latentact_release(
     source: Path, dest: str, workers: int | None, part: str, settings: Path | None, labels: Path | None
 ) -> None:

@@ -39,6 +39,11 @@ def part_windows(config: TrialConfig, clips: Clips, part: str) -> Windows:
 
 def parts_windows(config: TrialConfig, clips: Clips, parts: Sequence[str]) -> list[Windows]:
     """The windows of several parts, which share one copy of what frozen encoders make of the data set."""
+    return clips_windows(config, clips, [part_clips(clips, config.setting, part) for part in parts])
+
+
+def clips_windows(config: TrialConfig, clips: Clips, chosen: Sequence[torch.Tensor]) -> list[Windows]:
+    """The same of any clips, by their index."""
     image = config.image_encoder if config.image_encoder in IMAGE_WIDTHS else None
     text = config.text_encoder if config.text_encoder in TEXT_WIDTHS else None
     features = None
@@ -47,7 +52,7 @@ def parts_windows(config: TrialConfig, clips: Clips, parts: Sequence[str]) -> li
     return [
         Windows(
             clips,
-            part_clips(clips, config.setting, part),
+            clip_index,
             length=config.window,
             stride=config.stride,
             protocol=config.protocol,  # type: ignore[arg-type]
@@ -56,7 +61,7 @@ def parts_windows(config: TrialConfig, clips: Clips, parts: Sequence[str]) -> li
             features=features,
             hidden=config.without if config.without in HIDEABLE else "",
         )
-        for part in parts
+        for clip_index in chosen
     ]
 
 
