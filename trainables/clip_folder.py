@@ -32,8 +32,10 @@ class Folder:
         """All bytes of one file, None where it does not exist; ClipsError where the store does not answer."""
         with explained(self, name):
             try:
-                with self.system.open_input_stream(f"{self.path}/{name}") as stream:
-                    return stream.read()
+                # One ranged request. The file system's stream reads the same bytes in small pieces, at a seventh of
+                # the rate (tests/benchmarks/data_speed.py, against a store on the same machine).
+                with self.system.open_input_file(f"{self.path}/{name}") as file:
+                    return file.read()
             except FileNotFoundError:
                 return None
 

@@ -28,7 +28,8 @@ from trainables.clip_table import as_written_now
 from trainables.feature_cache import cache_folder
 from trainables.splits import prove_settings
 
-_AHEAD = 4  # shards on their way while one is converted
+# Shards on their way while one is converted: enough that the network does not wait for the one that comes next.
+_FETCHING, _AHEAD = 6, 12
 _SAY_EVERY_S = 5.0
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ def shard_tables(folder: Folder, manifest: dict[str, Any]) -> Iterator[pa.Table]
     """The rows of all shards in order, each verified against its sha256; the next ones are fetched meanwhile."""
     # Hashing, decompression and the network all release the GIL.
     waiting: collections.deque[Future[pa.Table]] = collections.deque()
-    with ThreadPoolExecutor(max_workers=_AHEAD) as pool:
+    with ThreadPoolExecutor(max_workers=_FETCHING) as pool:
         try:
             for shard in manifest["shards"]:
                 waiting.append(pool.submit(_read_shard, folder, shard))

@@ -104,7 +104,7 @@ class ClipWriter:
 
     def add_rows(self, rows: pa.Table, *, ids_taken: bool = False) -> None:
         """Adds clips that were checked, as rows of `to_table`. Raises ClipsError where an id is taken."""
-        if self.finished:
+        if self.finished or not len(rows):
             return
         if not ids_taken:
             for clip_id in rows["clip_id"].to_pylist():

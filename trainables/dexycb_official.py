@@ -35,7 +35,7 @@ from trainables.dexycb_recording import (
     phase_texts,
 )
 from trainables.mano_sides import ManoSides, NeedsMano
-from trainables.recording import Body, Recording, check_scale
+from trainables.recording import Body, Recording, check_in_front, check_scale
 from trainables.signed_distance import Mesh, read_mesh, unsigned_distance_m
 from trainables.source_errors import DamagedFile, SourceError, WrongShape, WrongType, WrongValue
 from trainables.source_fields import field, inside, numbers, read_bytes, same_length, text
@@ -60,7 +60,8 @@ def read_official(
 
     A recording that is damaged by itself is dropped with the reason; MANO's files are needed by all.
     """
-    names = sorted(str(meta.parent.relative_to(folder)) for meta in folder.glob("*/*/meta.yml"))
+    places = {file.parent for name in ("meta.yml", "pose.npz") for file in folder.glob(f"*/*/{name}")}
+    names = sorted(str(place.relative_to(folder)) for place in places)
     reader = _Reader(folder, mano_path)
     recordings, dropped = [], {}
     for name in choose(names, sequences, folder):
@@ -128,6 +129,7 @@ class _Reader:
         valid = np.any(pose_m != 0, axis=1)
         joints = self._joints(side, pose_m, self._betas(calibration)) @ rotation.T + shift
         check_scale(joints[valid], file=str(pose_path), field="pose_m")
+        check_in_front(joints[valid], file=str(pose_path), field="pose_m")
         object_rotation = rotation @ _unit(pose_y[:, grasped, :4], pose_path)
         object_translation = pose_y[:, grasped, 4:] @ rotation.T + shift
         mesh = self._mesh(ycb_name)
@@ -175,7 +177,10 @@ class _Reader:
             inside(self.folder / "calibration", name, file=self.folder, field="extrinsics") / "extrinsics.yml"
         )
         content = self._yaml(path)
-        matrices, master = field(content, "extrinsics", path), field(content, "master", path)
+        matrices, master = (
+            field(content, "extrinsics", path),
+            text(field(content, "master", path), "master", path),
+        )
         values = numbers(field(matrices, master, path), f"extrinsics.{master}", path, shape=(12,))
         to_world = values.reshape(3, 4)
         return to_world[:, :3].T, -to_world[:, :3].T @ to_world[:, 3]

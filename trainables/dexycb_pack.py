@@ -19,13 +19,22 @@ from scipy.spatial.transform import Rotation
 
 from trainables.dexycb_recording import FPS, DexYCBError, Source, choose, hand_run, phase_texts
 from trainables.recording import Body, Recording, check_scale
-from trainables.signed_distance import read_mesh
-from trainables.source_errors import DamagedFile, MissingField, SourceError, WrongShape, WrongType
+from trainables.signed_distance import Mesh, read_mesh, unsigned_distance_m
+from trainables.source_errors import (
+    DamagedFile,
+    MissingField,
+    SourceError,
+    WrongShape,
+    WrongType,
+    WrongValue,
+)
 from trainables.source_fields import inside, numbers
 
 PACK_ARRAYS = "dexycb_hand_object.npz"
 PACK_INDEX = "sequences.json"
 PACK_MESHES = "ycb_meshes"
+_CHECKED_FRAMES = 8
+_DISTANCE_TOLERANCE_M = 0.01  # float16, and distances were taken on meshes of full resolution: up to 6 mm
 
 
 def is_pack(folder: Path) -> bool:
@@ -62,7 +71,7 @@ def read_pack(folder: Path, sequences: list[str] | None) -> Source:
                 meshes[name] = read_mesh(
                     inside(folder / PACK_MESHES, file, file=folder / PACK_INDEX, field="object")
                 )
-            recordings.append(_recording(entry, arrays, folder / PACK_ARRAYS))
+            recordings.append(_recording(entry, arrays, meshes[name], folder / PACK_ARRAYS))
         except SourceError as error:
             dropped[entry["seq"]] = str(error)
     return Source(
@@ -70,12 +79,12 @@ def read_pack(folder: Path, sequences: list[str] | None) -> Source:
     )
 
 
-def _recording(entry: dict[str, Any], arrays: dict[str, np.ndarray], path: Path) -> Recording:
+def _recording(entry: dict[str, Any], arrays: dict[str, np.ndarray], mesh: Mesh, path: Path) -> Recording:
     frames = slice(entry["start"], entry["start"] + entry["length"])
     if frames.start < 0 or frames.stop > len(arrays["joints"]):
         why = f"ends before sequence {entry['seq']}; the file and {PACK_INDEX} do not match: copy both again."
         raise WrongShape(path, why, field="joints")
-    valid = arrays["hand_valid"][frames].astype(bool)
+    valid = arrays["hand_valid"][frames]
     cut = {
         # Where there is no hand all numbers are zero, and the distance infinite.
         name: numbers(np.where(valid.reshape(-1, *[1] * (arrays[name].ndim - 1)), arrays[name][frames], 0), name,
@@ -112,7 +121,28 @@ def _recording(entry: dict[str, Any], arrays: dict[str, np.ndarray], path: Path)
         ),
         joint_distance_m=cut["joint_obj_dist"],
     )
-    return hand_run(whole, valid)
+    whole = hand_run(whole, valid)
+    _check_distances(whole, mesh, f"{path} ({entry['seq']})")
+    return whole
+
+
+def _check_distances(recording: Recording, mesh: Mesh, file: str) -> None:
+    """Joints, object pose, mesh and the stored distances must tell one story: a wrong unit in one of them does not."""
+    rows = np.linspace(0, len(recording) - 1, min(len(recording), _CHECKED_FRAMES)).astype(int)
+    stored_m = recording.joint_distance_m
+    if stored_m is None or not len(recording):
+        return
+    (body,) = recording.bodies
+    local = np.einsum(
+        "tij,tki->tkj", body.rotation[rows], recording.joints_m[rows] - body.translation_m[rows, None]
+    )
+    off_m = np.median(np.abs(unsigned_distance_m(local.reshape(-1, 3), mesh) - stored_m[rows].ravel()))
+    if not off_m < _DISTANCE_TOLERANCE_M:
+        why = (
+            f"is {1000 * off_m:.0f} mm from what joints, obj_rotvec, obj_trans and the mesh give; one of them is in "
+            "another unit or belongs to another recording: copy the files again."
+        )
+        raise WrongValue(file, why, field="joint_obj_dist")
 
 
 def _pack_index(path: Path) -> list[dict[str, Any]]:
@@ -134,6 +164,9 @@ def _pack_index(path: Path) -> list[dict[str, Any]]:
                 raise WrongType(
                     path, f"is {entry[field]!r} in {entry['seq']}; copy the file again.", field=field
                 )
+        if entry["side"] not in ("right", "left"):
+            why = f"is {entry['side']!r} in {entry['seq']}, neither right nor left; copy the file again."
+            raise WrongValue(path, why, field="side")
     return index
 
 
@@ -152,6 +185,6 @@ def _pack_arrays(path: Path) -> dict[str, np.ndarray]:
     for name, shape in _FIELDS.items():
         if arrays[name].shape != (frames, *shape[1:]):
             raise WrongShape(path, f"has shape {arrays[name].shape}; copy the file again.", field=name)
-        if arrays[name].dtype.kind not in "fiub":
+        if arrays[name].dtype.kind != ("b" if name == "hand_valid" else "f"):
             raise WrongType(path, f"is {arrays[name].dtype}; copy the file again.", field=name)
     return arrays

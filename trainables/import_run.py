@@ -116,6 +116,8 @@ def run_import(
             for unit, (rows, made) in progress:
                 keep_part(parts / unit.key, rows, made.dropped, made.counts, made.samples)
             summed = _merge(plan, parts, writer)
+            if not summed.frames:
+                raise ClipsError(_nothing(summed.dropped))
             writer.settings = plan.settings(summed)
             writer.report = _report(plan, summed)
     shutil.rmtree(parts, ignore_errors=True)
@@ -185,9 +187,9 @@ def _merge(plan: ImportPlan, parts: Path, writer: ClipWriter) -> Summed:
                 keep.append(row)
                 ids.add(clip_id)
                 motions[digest] = clip_id
-        rows = part.rows.take(keep)
-        if not keep:
+        if not keep:  # an empty list has no type to take by
             continue
+        rows = part.rows.take(keep)
         writer.add_rows(rows)
         for group in GROUPS:
             groups[group] += rows[group].to_pylist()
@@ -199,6 +201,12 @@ def _merge(plan: ImportPlan, parts: Path, writer: ClipWriter) -> Summed:
         samples={name: np.concatenate(values) for name, values in samples.items()},
         dropped=dropped,
     )
+
+
+def _nothing(dropped: Mapping[str, str]) -> str:
+    reasons = sorted(_by_reason(dropped).items(), key=lambda item: -len(item[1]))
+    told = "".join(f"\n  {len(names)}: {reason}" for reason, names in reasons[:5])
+    return f"none of {len(dropped)} recordings can be used, so there is no data set:{told or ' the source is empty.'}"
 
 
 def _report(plan: ImportPlan, summed: Summed) -> dict[str, Any]:

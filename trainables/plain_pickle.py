@@ -46,21 +46,22 @@ class ArraysOnly(pickle.Unpickler):
         raise Refused("a persistent id")
 
 
-def read_pickle_plainly(path: str | os.PathLike[str]) -> Any:
+def read_pickle_plainly(path: str | os.PathLike[str], unpickler: type[ArraysOnly] = ArraysOnly) -> Any:
     """The content of a pickle of arrays and builtin containers, bytes of Python 2 as latin-1 text.
 
+    unpickler: one that admits more, as plain data.
     Raises MissingFile, HostileFile (it names anything else), DamagedFile.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingFile(path, "is missing; restore it from the data set's distribution.")
-    return plain_pickle(path.read_bytes(), path)
+    return plain_pickle(path.read_bytes(), path, unpickler)
 
 
-def plain_pickle(data: bytes, path: str | os.PathLike[str]) -> Any:
+def plain_pickle(data: bytes, path: str | os.PathLike[str], unpickler: type[ArraysOnly] = ArraysOnly) -> Any:
     """As read_pickle_plainly, of bytes; `path` names them in errors."""
     try:
-        return ArraysOnly(io.BytesIO(data), encoding="latin1").load()
+        return unpickler(io.BytesIO(data), encoding="latin1").load()
     except Refused as error:
         raise HostileFile(
             path,

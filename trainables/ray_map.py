@@ -5,6 +5,7 @@ A separate file, so that an import does not load Ray Train and torch's process g
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -22,7 +23,7 @@ def map_on_ray(
     The source must be readable on every node. A task whose node dies is run again.
     """
     if not ray.is_initialized():
-        ray.init(address="auto", log_to_driver=False)
+        ray.init(address=os.environ.get("RAY_ADDRESS", "auto"), log_to_driver=False)
     most = workers or 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
     task: Any = ray.remote(num_cpus=1, max_retries=3)(_call)
     shared = ray.put(function)

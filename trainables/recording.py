@@ -18,6 +18,7 @@ from trainables.source_errors import WrongValue
 
 # Wrist to middle knuckle, metres: adult hands measure 7 to 11 cm, a child's less.
 PALM_RANGE_M = (0.04, 0.15)
+DEPTH_RANGE_M = (0.05, 5.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +220,24 @@ def check_scale(joints_m: NDArray[np.float64], *, file: str, field: str) -> None
         f"wrist to middle knuckle is {palm:.4g} m; {hint}: give metres, or fetch the file again.",
         field=field,
     )
+
+
+def check_in_front(joints_m: NDArray[np.float64], *, file: str, field: str) -> None:
+    """Raises WrongValue unless the hand (T, 21, 3) is in front of the camera and within an arm's reach or a room's width.
+
+    A translation in another unit, or in another camera's frame, puts it elsewhere.
+    """
+    if not len(joints_m):
+        return
+    depth = float(np.median(joints_m[:, :, 2]))
+    low, high = DEPTH_RANGE_M
+    if not low <= depth <= high:
+        raise WrongValue(
+            file,
+            f"puts the hand {depth:.3g} m in front of the camera, not {low:g} to {high:g}: another unit or another "
+            "camera's frame; fetch the file again.",
+            field=field,
+        )
 
 
 def _inside(frames: Sequence[int], begin: int, end: int) -> list[int]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from trainables.obj_file import read_obj
+from trainables.ply_file import read_ply
 from trainables.source_errors import DamagedFile, MissingFile
 
 MIRROR_X = np.diag([-1.0, 1.0, 1.0])
@@ -42,11 +44,18 @@ def read_mesh(path: str | Path) -> Mesh:
     if not path.is_file():
         raise MissingFile(path, "mesh file is missing; restore it from the data set's distribution.")
     try:
-        vertices, faces = igl.read_triangle_mesh(str(path))[:2]
-    except (RuntimeError, ValueError) as error:
+        if path.suffix.lower() == ".ply":
+            vertices, faces = read_ply(path.read_bytes())
+        elif path.suffix.lower() == ".obj":
+            vertices, faces = read_obj(path.read_bytes())
+        else:
+            vertices, faces = igl.read_triangle_mesh(str(path))[:2]
+    except (RuntimeError, ValueError, MemoryError) as error:
         raise DamagedFile(path, f"not a readable triangle mesh ({error}); fetch the file again.") from error
     if len(vertices) == 0 or len(faces) == 0 or np.shape(faces)[1] != 3 or not np.isfinite(vertices).all():
         raise DamagedFile(path, "no triangles or no finite vertices in this mesh; fetch the file again.")
+    if np.min(faces) < 0 or np.max(faces) >= len(vertices):  # libigl would read outside of its arrays
+        raise DamagedFile(path, "a triangle names a vertex that is not in this mesh; fetch the file again.")
     return Mesh(
         vertices_m=np.ascontiguousarray(vertices, dtype=np.float64),
         faces=np.ascontiguousarray(faces, dtype=np.int64),

@@ -140,8 +140,8 @@ def part_clips(clips: Clips, setting: str, part: str) -> Tensor:
     if part not in PARTS:
         raise ClipsError(f"unknown part {part!r}; parts are {', '.join(PARTS)}.")
     parts = setting_parts(clips, setting)
-    column = np.asarray(clips.groups[setting_group(clips, setting)], dtype=object)
-    index = {name: np.flatnonzero(np.isin(column, np.asarray(parts[name], dtype=object))) for name in PARTS}
+    column = clips.groups[setting_group(clips, setting)]
+    index = {name: _rows(column, parts[name]) for name in PARTS}
     _prove_disjoint(clips, setting, parts, index)
     if len(index[part]) == 0:
         raise ClipsError(
@@ -154,12 +154,14 @@ def prove_settings(clips: Clips) -> None:
     """Raises ClipsError unless in every setting no clip and no held-out group lies in two parts."""
     for setting in clips.manifest["settings"]:
         group, parts, _ = _declared(clips, setting)
-        column = np.asarray(clips.groups[group], dtype=object)
-        index = {
-            name: np.flatnonzero(np.isin(column, np.asarray(names, dtype=object)))
-            for name, names in parts.items()
-        }
+        index = {name: _rows(clips.groups[group], names) for name, names in parts.items()}
         _prove_disjoint(clips, setting, parts, index)
+
+
+def _rows(column: Sequence[str | None], names: Iterable[str]) -> np.ndarray:
+    """Which clips have one of the groups. A set: numpy's isin compares objects pair by pair."""
+    wanted = set(names)
+    return np.flatnonzero(np.fromiter((value in wanted for value in column), dtype=bool, count=len(column)))
 
 
 def by_hash(values: Iterable[str]) -> list[str]:
