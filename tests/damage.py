@@ -116,7 +116,8 @@ def write_content(path: Path, content: Any) -> None:
     elif path.suffix in (".yml", ".yaml"):
         path.write_text(yaml.safe_dump(_plain(content)))
     else:
-        path.write_text("\n".join(" ".join(map(str, line)) for line in content) + "\n")
+        lines = [" ".join(map(str, line)) if isinstance(line, list) else str(line) for line in content]
+        path.write_text("\n".join(lines) + "\n")
 
 
 def _plain(value: Any) -> Any:
@@ -142,7 +143,7 @@ def wrong_shape(value: Any, where: float) -> Any:
 
 
 def wrong_type(value: Any, where: float) -> Any:
-    return {"a": "text"} if where < 0.3 else ("nothing at all" if where < 0.6 else None)
+    return {"a": "text"} if where < 0.5 else "nothing at all"
 
 
 def not_finite(value: Any, where: float) -> Any:

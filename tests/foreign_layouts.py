@@ -26,6 +26,9 @@ FRAMES = 34
 FILES = tuple(FILE_DAMAGES)
 NUMBERS = ("missing field", "wrong shape", "wrong type", "not finite")
 METRES = (*NUMBERS, "wrong unit")
+MESH = (
+    "truncated",
+)  # an OBJ says nowhere how many faces it has: one that ends between two lines is a smaller mesh
 NAME = ("missing field", "wrong type", "path escape")
 
 
@@ -104,7 +107,7 @@ LAYOUTS: dict[str, Layout] = {
         Target(f"{ONE}/meta.yml", None, FILES), Target(f"{ONE}/pose.npz", None, FILES),
         Target("calibration/extrinsics_*/extrinsics.yml", None, FILES),
         Target("calibration/mano_*right/mano.yml", None, FILES),
-        Target("models/002_master_chef_can/textured_simple.obj", None, FILES),
+        Target("models/002_master_chef_can/textured_simple.obj", None, FILES, MESH),
         *_each(f"{ONE}/meta.yml", ("mano_calib", "extrinsics", "mano_sides"), NAME),
         *_each(f"{ONE}/meta.yml", ("ycb_ids", "ycb_grasp_ind"), NUMBERS),
         *_each(f"{ONE}/pose.npz", ("pose_m", "pose_y"), METRES),
@@ -122,9 +125,11 @@ LAYOUTS: dict[str, Layout] = {
     ]),
     "arctic": Layout(_arctic, [
         Target("raw_seqs/s02/*.mano.npy", None, FILES), Target("raw_seqs/s02/*.object.npy", None, FILES),
-        Target(EGO, None, FILES), Target("meta/object_vtemplates/box/mesh.obj", None, FILES),
+        Target(EGO, None, FILES), Target("meta/object_vtemplates/box/mesh.obj", None, FILES, MESH),
         Target("meta/object_vtemplates/box/parts.json", None, FILES),
-        *_each("raw_seqs/s02/*.mano.npy", ("rot", "pose", "shape"), NUMBERS, "right"),
+        *_each("raw_seqs/s02/*.mano.npy", ("rot", "pose"), NUMBERS, "right"),
+        # A shape for every frame is read, too.
+        Target("raw_seqs/s02/*.mano.npy", ("right", "shape"), NUMBERS, ("wrong shape",)),
         Target("raw_seqs/s02/*.mano.npy", ("right", "trans"), NUMBERS),
         Target("raw_seqs/s02/*.mano.npy", ("right",), ("missing field", "wrong type")),
         Target("raw_seqs/s02/*.object.npy", (), ("wrong shape", "wrong type", "not finite")),
@@ -139,8 +144,8 @@ LAYOUTS: dict[str, Layout] = {
         Target("settings.json", ("categories",), ("missing field", "wrong type")),
     ]),
     "ho3d": Layout(_ho3d, [
-        Target(SM2, None, FILES), Target("models/006_mustard_bottle/textured_simple.obj", None, FILES),
-        *_each(SM2, ("handJoints3D", "handTrans", "objTrans"), METRES),
+        Target(SM2, None, FILES), Target("models/006_mustard_bottle/textured_simple.obj", None, FILES, MESH),
+        *_each(SM2, ("handJoints3D", "handTrans", "objTrans"), NUMBERS),
         *_each(SM2, ("handPose", "handBeta", "objRot"), NUMBERS),
         Target(SM2, ("objName",), NAME),
     ]),
@@ -155,8 +160,8 @@ LAYOUTS: dict[str, Layout] = {
     "holoassist": Layout(_holoassist, [
         Target(LABELS, None, FILES), Target(f"{GOPRO}/Video/Pose_sync.txt", None, FILES), Target(f"{GOPRO}/Hands/Right_sync.txt", None, FILES),
         Target(f"{GOPRO}/Video/Intrinsics.txt", None, FILES), Target(f"{GOPRO}/Video_pitchshift.mp4", None, FILES),
-        *_each(LABELS, ("video_name", "events"), NAME, 0),
-        *_each(LABELS, ("start", "end"), NUMBERS, 0, "events", 1),
+        Target(LABELS, (0, "video_name"), NAME), Target(LABELS, (0, "events"), ("missing field", "wrong type")),
+        *_each(LABELS, ("start", "end"), NUMBERS, 0, "events", 2),
         *[Target(f"{GOPRO}/{name}", (5, 6), ("not finite", "missing field", "wrong type")) for name in ("Video/Pose_sync.txt", "Hands/Right_sync.txt")],
         Target(f"{GOPRO}/Video/Intrinsics.txt", (0, 0), ("not finite", "missing field", "wrong type")),
     ]),

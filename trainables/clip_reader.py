@@ -22,6 +22,7 @@ from filelock import FileLock
 from trainables.clip_assembly import AGAIN, assemble
 from trainables.clip_folder import MANIFEST, Folder, open_folder
 from trainables.clip_format import READABLE_SCHEMAS, ClipsError, manifest_digest
+from trainables.clip_manifest import check_manifest
 from trainables.clip_map import LAYOUT, MapWriter, open_map
 from trainables.clip_set import Clips
 from trainables.clip_table import as_written_now
@@ -134,15 +135,7 @@ def _manifest(folder: Folder) -> dict[str, Any]:
             else f"{folder.url}: holds no {MANIFEST}, so it is no data set or its writing was interrupted; "
             "delete it and prepare it again with `python -m trainables.prepare`."
         )
-    if manifest.get("schema") not in READABLE_SCHEMAS:
-        raise ClipsError(
-            f"{folder.url}/{MANIFEST}, field schema: is {manifest.get('schema')!r}, this version reads "
-            f"{' and '.join(map(str, READABLE_SCHEMAS))}; rewrite it with "
-            f"`python -m trainables.migrate {folder.url}` of the version that wrote it, or prepare it again."
-        )
-    missing = {"name", "hand", "shards", "settings"} - manifest.keys()
-    if missing or not manifest["shards"]:
-        raise ClipsError(f"{folder.url}/{MANIFEST}: lacks {', '.join(sorted(missing)) or 'shards'}; {AGAIN}")
+    check_manifest(manifest, f"{folder.url}/{MANIFEST}")
     return manifest
 
 
@@ -156,8 +149,12 @@ def _read_shard(folder: Folder, shard: dict[str, Any]) -> pa.Table:
         raise ClipsError(
             f"{file}: damaged (sha256 {found[:12]}..., the manifest says {shard['sha256'][:12]}...); {AGAIN}"
         )
-    table = pq.read_table(pa.BufferReader(data), use_threads=False)
-    table = as_written_now(table)
+    try:
+        table = as_written_now(pq.read_table(pa.BufferReader(data), use_threads=False))
+    except (pa.ArrowException, OSError) as error:
+        raise ClipsError(f"{file}: is no parquet file ({error}); {AGAIN}") from error
+    if table is not None and len(table) != shard["clips"]:
+        raise ClipsError(f"{file}: holds {len(table)} clips, the manifest says {shard['clips']}; {AGAIN}")
     if table is None:
         raise ClipsError(f"{file}: its columns are not those of schema {READABLE_SCHEMAS[-1]}; {AGAIN}")
     return table

@@ -37,8 +37,8 @@ from trainables.dexycb_recording import (
 from trainables.mano_sides import ManoSides, NeedsMano
 from trainables.recording import Body, Recording, check_in_front, check_scale
 from trainables.signed_distance import Mesh, read_mesh, unsigned_distance_m
-from trainables.source_errors import DamagedFile, SourceError, WrongShape, WrongType, WrongValue
-from trainables.source_fields import field, inside, numbers, read_bytes, same_length, text
+from trainables.source_errors import DamagedFile, MissingField, SourceError, WrongShape, WrongType, WrongValue
+from trainables.source_fields import field, inside, npz_arrays, numbers, read_bytes, same_length, text
 
 YCB_CLASSES = (  # meta.yml's ycb_ids count from 1
     "002_master_chef_can", "003_cracker_box", "004_sugar_box", "005_tomato_soup_can", "006_mustard_bottle",
@@ -99,7 +99,7 @@ class _Reader:
             )
         calibration = _first_text(meta, "mano_calib", meta_path)
         rotation, shift = self._world_to_camera(
-            text(field(meta, "extrinsics", meta_path), "extrinsics", meta_path)
+            text(field(meta, "extrinsics", meta_path), "extrinsics", meta_path), meta_path
         )
         pose_path = self.folder / name / "pose.npz"
         pose_m, pose_y = self._poses(pose_path)
@@ -112,9 +112,7 @@ class _Reader:
             high=len(YCB_CLASSES),
         )
         if len(ids) != pose_y.shape[1]:
-            why = (
-                f"knows {pose_y.shape[1]} objects, {meta_path.name} names {len(ids)}; fetch both files again."
-            )
+            why = f"knows {pose_y.shape[1]} objects, {meta_path.name} names {len(ids)} in ycb_ids; fetch both files again."
             raise WrongShape(pose_path, why, field="pose_y")
         grasp = numbers(
             field(meta, "ycb_grasp_ind", meta_path),
@@ -127,7 +125,7 @@ class _Reader:
         grasped = int(grasp)
         ycb_name = YCB_CLASSES[int(ids[grasped]) - 1]
         valid = np.any(pose_m != 0, axis=1)
-        joints = self._joints(side, pose_m, self._betas(calibration)) @ rotation.T + shift
+        joints = self._joints(side, pose_m, self._betas(calibration, meta_path)) @ rotation.T + shift
         check_scale(joints[valid], file=str(pose_path), field="pose_m")
         check_in_front(joints[valid], file=str(pose_path), field="pose_m")
         object_rotation = rotation @ _unit(pose_y[:, grasped, :4], pose_path)
@@ -166,34 +164,32 @@ class _Reader:
             shape = torch.from_numpy(betas).float().expand(len(pose), -1)
             return mano.hand.joints(orient, pose, shape, transl).double().numpy()
 
-    def _betas(self, calibration: str) -> np.ndarray:
+    def _betas(self, calibration: str, meta: Path) -> np.ndarray:
         name = f"mano_{calibration}"
-        path = inside(self.folder / "calibration", name, file=self.folder, field="mano_calib") / "mano.yml"
+        path = inside(self.folder / "calibration", name, file=meta, field="mano_calib") / "mano.yml"
         return numbers(field(self._yaml(path), "betas", path), "betas", path, shape=(10,), low=-20, high=20)
 
-    def _world_to_camera(self, calibration: str) -> tuple[np.ndarray, np.ndarray]:
+    def _world_to_camera(self, calibration: str, meta: Path) -> tuple[np.ndarray, np.ndarray]:
         name = f"extrinsics_{calibration}"
-        path = (
-            inside(self.folder / "calibration", name, file=self.folder, field="extrinsics") / "extrinsics.yml"
-        )
+        path = inside(self.folder / "calibration", name, file=meta, field="extrinsics") / "extrinsics.yml"
         content = self._yaml(path)
         matrices, master = (
             field(content, "extrinsics", path),
             text(field(content, "master", path), "master", path),
         )
-        values = numbers(field(matrices, master, path), f"extrinsics.{master}", path, shape=(12,))
+        if not isinstance(matrices, dict) or master not in matrices:
+            raise MissingField(
+                path, f"lacks {master!r}, which the field master names; fetch it again.", field="extrinsics"
+            )
+        values = numbers(matrices[master], f"extrinsics.{master}", path, shape=(12,))
         to_world = values.reshape(3, 4)
         return to_world[:, :3].T, -to_world[:, :3].T @ to_world[:, 3]
 
     def _poses(self, path: Path) -> tuple[np.ndarray, np.ndarray]:
+        arrays = npz_arrays(path, ("pose_m", "pose_y"))
         self.digest.update(read_bytes(path))
-        try:
-            with np.load(path) as file:
-                arrays = {name: file[name] for name in ("pose_m", "pose_y") if name in file}
-        except Exception as error:  # numpy and zipfile raise a dozen unrelated types on damaged archives
-            raise DamagedFile(path, f"damaged archive ({error}); fetch it again.") from error
         # pose_m is metres and radians, PCA coefficients among them; nothing in it is ever large.
-        pose_m = numbers(field(arrays, "pose_m", path), "pose_m", path, shape=(None, 1, 51), low=-50, high=50)
+        pose_m = numbers(arrays["pose_m"], "pose_m", path, shape=(None, 1, 51), low=-50, high=50)
         pose_y = numbers(
             field(arrays, "pose_y", path), "pose_y", path, shape=(None, None, 7), low=-50, high=50
         )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from trainables.source_errors import (
     WrongType,
     WrongValue,
 )
-from trainables.source_fields import inside, numbers
+from trainables.source_fields import inside, npz_arrays, numbers
 
 PACK_ARRAYS = "dexycb_hand_object.npz"
 PACK_INDEX = "sequences.json"
@@ -73,7 +74,7 @@ def read_pack(folder: Path, sequences: list[str] | None) -> Source:
                 )
             recordings.append(_recording(entry, arrays, meshes[name], folder / PACK_ARRAYS))
         except SourceError as error:
-            dropped[entry["seq"]] = str(error)
+            dropped[entry["seq"]] = f"{PACK_INDEX}, object {name!r}: {error}"
     return Source(
         layout="pack", digest=digest.hexdigest(), recordings=recordings, meshes=meshes, dropped=dropped
     )
@@ -171,20 +172,16 @@ def _pack_index(path: Path) -> list[dict[str, Any]]:
 
 
 def _pack_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path) as file:  # allow_pickle stays off: a damaged or foreign file must not run code
-            missing = [field for field in _FIELDS if field not in file]
-            if missing:
-                raise MissingField(path, "is missing; copy the file again.", field=missing[0])
-            arrays = {field: file[field] for field in _FIELDS}
-    except SourceError:
-        raise
-    except Exception as error:  # numpy and zipfile raise a dozen unrelated types on damaged archives
-        raise DamagedFile(path, f"damaged archive ({error}); copy the file again.") from error
-    frames = len(arrays["joints"]) if arrays["joints"].ndim else 0
+    arrays = npz_arrays(path, list(_FIELDS))
     for name, shape in _FIELDS.items():
-        if arrays[name].shape != (frames, *shape[1:]):
+        if arrays[name].ndim != len(shape) or arrays[name].shape[1:] != shape[1:]:
             raise WrongShape(path, f"has shape {arrays[name].shape}; copy the file again.", field=name)
         if arrays[name].dtype.kind != ("b" if name == "hand_valid" else "f"):
             raise WrongType(path, f"is {arrays[name].dtype}; copy the file again.", field=name)
+    frames = Counter(map(len, arrays.values())).most_common(1)[0][0]
+    for name, values in arrays.items():
+        if len(values) != frames:
+            raise WrongShape(
+                path, f"has {len(values)} frames, others {frames}; copy the file again.", field=name
+            )
     return arrays

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from trainables.source_errors import (
     DamagedFile,
+    HostileFile,
     MissingField,
     MissingFile,
     OutsidePath,
+    SourceError,
     WrongShape,
     WrongType,
     WrongValue,
@@ -75,6 +78,30 @@ def numbers(
             file, f"holds {bad:g}, outside {low:g} to {high:g}; fetch the file again.", field=name
         )
     return array
+
+
+def npz_arrays(path: Where, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Arrays of an .npz archive by their names. Raises MissingFile, DamagedFile, MissingField, HostileFile."""
+    data = read_bytes(path)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {name: _member(archive, name, path) for name in names}
+    except SourceError:
+        raise
+    except Exception as error:  # numpy and zipfile raise a dozen unrelated types on damaged archives
+        raise DamagedFile(path, f"is a damaged archive ({error}); fetch it again.") from error
+
+
+def _member(archive: Mapping[str, NDArray[Any]], name: str, path: Where) -> NDArray[Any]:
+    if name not in archive:
+        raise MissingField(path, "is missing; fetch the file again.", field=name)
+    try:
+        return archive[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise DamagedFile(path, f"is damaged ({error}); fetch the file again.", field=name) from error
+        why = "is a pickle of objects, which no annotation needs; nothing was run, fetch the file again."
+        raise HostileFile(path, why, field=name) from error
 
 
 def text(value: Any, name: str, file: Where) -> str:

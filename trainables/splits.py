@@ -151,9 +151,15 @@ def part_clips(clips: Clips, setting: str, part: str) -> Tensor:
 
 
 def prove_settings(clips: Clips) -> None:
-    """Raises ClipsError unless in every setting no clip and no held-out group lies in two parts."""
+    """Raises ClipsError unless in every setting all groups are there, and no clip and no group lies in two parts."""
     for setting in clips.manifest["settings"]:
         group, parts, _ = _declared(clips, setting)
+        absent = {name for names in parts.values() for name in names} - set(clips.groups[group])
+        if absent:
+            raise ClipsError(
+                f"setting {setting!r} of {clips.name!r} in manifest.json names {min(absent)!r}, but no clip's {group} is "
+                "that; prepare it again."
+            )
         index = {name: _rows(clips.groups[group], names) for name, names in parts.items()}
         _prove_disjoint(clips, setting, parts, index)
 
