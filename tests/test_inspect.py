@@ -84,11 +84,10 @@ def edited(clean: Path, tmp_path: Path, change: Callable[[dict], None]) -> dict[
     [
         ("empty part", "error", "test", lambda m: m["settings"]["objects"]["parts"].update(test=[])),
         ("split overlap", "error", "mug", lambda m: m["settings"]["objects"]["parts"]["train"].append("mug")),
-        ("absent group", "warning", "fork", lambda m: m["settings"]["objects"]["parts"]["train"].append("fork")),
+        ("absent group", "error", "fork", lambda m: m["settings"]["objects"]["parts"]["train"].append("fork")),
         ("share of a part", "note", "val", lambda m: m["settings"]["objects"]["parts"].update(train=["ball"], val=["mug", "box", "can"])),
         ("no setting", "warning", "", lambda m: m["settings"].clear()),
-        ("unknown group", "error", "", lambda m: m["settings"]["objects"].update(group="colour")),
-        ("counts", "error", "clips", lambda m: m["counts"].update(clips=25)),
+        ("counts", "error", "frames", lambda m: m["counts"].update(frames=25)),
         ("another hand model", "note", "", lambda m: m.update(hand="mano")),
     ],
 )  # fmt: skip

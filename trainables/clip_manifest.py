@@ -62,6 +62,8 @@ def _check_setting(setting: Any, where: str, name: str) -> None:
     if setting["group"] not in GROUPS:
         why = f"is {setting['group']!r}; it must be one of {', '.join(GROUPS)}: {_AGAIN}"
         raise WrongValue(where, why, field=f"{name}.group")
+    # `gate` may be absent: half of `val` becomes it.
+    _fields(setting["parts"], {"train": list, "val": list, "test": list}, where, f"{name}.parts.")
     for part, groups in setting["parts"].items():
         if part not in PARTS:
             why = f"holds {part!r}; parts are {', '.join(PARTS)}: {_AGAIN}"
