@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import shutil
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -103,6 +105,21 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(
     with caplog.at_level(logging.WARNING):
         assert len(read_clips(many)) == 30
     assert "set LATENTACT_CACHE" in caplog.text
+
+
+def test_copies_that_nobody_opens_are_forgotten(many: Path, cache: Path, tmp_path: Path) -> None:
+    read_clips(many)
+    (old,) = (path for path in cache.iterdir() if path.is_dir())
+    read_clips(write(tmp_path / "second", some_clips(20)))
+    assert old.is_dir()
+    long_ago = time.time() - 31 * 86_400
+    os.utime(old / "index.json", (long_ago, long_ago))
+    clips = read_clips(many)  # opened again: a month begins
+    read_clips(write(tmp_path / "third", some_clips(21)))
+    assert old.is_dir()
+    os.utime(old / "index.json", (long_ago, long_ago))
+    read_clips(write(tmp_path / "fourth", some_clips(22)))
+    assert not old.exists() and bool(clips.joints_FJ3.any())  # what is mapped stays readable
 
 
 def _read(path: str) -> float:

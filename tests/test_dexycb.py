@@ -286,7 +286,7 @@ def test_missing_and_damaged_parts_of_the_pack_are_named(pack: Path, some: list[
         read_dexycb(broken)
     (broken / "dexycb_hand_object.npz").write_bytes((pack / "dexycb_hand_object.npz").read_bytes()[:100_000])
     (broken / "ycb_meshes").mkdir()
-    with pytest.raises(DamagedFile, match="dexycb_hand_object.npz: damaged"):
+    with pytest.raises(DamagedFile, match="dexycb_hand_object.npz: is a damaged archive"):
         read_dexycb(broken)
     (broken / "dexycb_hand_object.npz").unlink()
     (broken / "dexycb_hand_object.npz").symlink_to(pack / "dexycb_hand_object.npz")

@@ -9,7 +9,9 @@ One raw file a tensor, and `index.json`, written last, with shapes, texts, group
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
@@ -159,6 +161,8 @@ def open_map(folder: Path, manifest: dict[str, Any]) -> Clips | None:
         }
     except (OSError, ValueError, KeyError):
         return None
+    with contextlib.suppress(OSError):  # of another user, perhaps: only says when it was last opened
+        os.utime(folder / INDEX)
     return Clips(
         name=manifest["name"],
         hand=manifest["hand"],

@@ -23,7 +23,7 @@ from trainables.clip_assembly import AGAIN, assemble
 from trainables.clip_folder import MANIFEST, Folder, open_folder
 from trainables.clip_format import READABLE_SCHEMAS, ClipsError, manifest_digest
 from trainables.clip_manifest import check_manifest
-from trainables.clip_map import LAYOUT, MapWriter, open_map
+from trainables.clip_map import INDEX, LAYOUT, MapWriter, open_map
 from trainables.clip_set import Clips
 from trainables.clip_table import as_written_now
 from trainables.feature_cache import cache_folder
@@ -32,6 +32,7 @@ from trainables.splits import prove_settings
 # Shards on their way while one is converted: enough that the network does not wait for the one that comes next.
 _FETCHING, _AHEAD = 6, 12
 _SAY_EVERY_S = 5.0
+FORGET_AFTER_DAYS = 30
 logger = logging.getLogger(__name__)
 
 
@@ -40,7 +41,8 @@ def read_clips(path: str | os.PathLike[str]) -> Clips:
 
     The first reader on a node fetches the shards, verifies their sha256 and lays the tensors down in
     $LATENTACT_CACHE/clips (~/.cache/latentact/clips) under the data set's digest; others wait for it, then all map the
-    same files. Where that folder cannot be written the tensors are held in memory.
+    same files. Where that folder cannot be written the tensors are held in memory. A copy that was not opened for 30 days
+    is removed when another is made.
 
     Raises ClipsError where the folder or its manifest is missing, a shard is damaged, the schema is another
     one, the store does not let us in, or two parts of a setting share a clip or a held-out group.
@@ -72,6 +74,7 @@ def _mapped(folder: Folder, manifest: dict[str, Any]) -> Clips:
                 write_map(shard_tables(folder, manifest), manifest, stage, folder.url)
                 shutil.rmtree(place, ignore_errors=True)  # what is there was not whole
                 stage.rename(place)
+                _forget_others(place)
             finally:
                 shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
@@ -86,6 +89,14 @@ def _mapped(folder: Folder, manifest: dict[str, Any]) -> Clips:
             f"{place}: was written and is not whole; check the disk, delete the folder, read again."
         )
     return clips
+
+
+def _forget_others(place: Path) -> None:
+    """Removes the copies that nobody has opened for FORGET_AFTER_DAYS. One that is still mapped stays readable."""
+    oldest = time.time() - FORGET_AFTER_DAYS * 86_400
+    for index in place.parent.glob(f"*/{INDEX}"):
+        if index.stat().st_mtime < oldest:
+            shutil.rmtree(index.parent, ignore_errors=True)
 
 
 def write_map(
