@@ -71,7 +71,7 @@ SETTINGS = {
 
 
 def write(dest: Path | str, clips: list[Clip], source: dict | None = None) -> Path | str:
-    with write_clips(dest, name="made-up", hand="standin-1", source=source or {"seed": 0}) as writer:
+    with write_clips(dest, name="made_up", hand="standin-1", source=source or {"seed": 0}) as writer:
         for clip in clips:
             writer.add(clip)
         writer.settings = json.loads(json.dumps(SETTINGS))

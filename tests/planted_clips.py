@@ -155,7 +155,7 @@ NAMED = {"other frame rate": "25 fps", "rare text": "lfit cup", "single clip": "
 
 def put(dest: Path, clips: list[Clip], report: dict | None = None) -> Path:
     """As an importer does, without the check of every clip: other writers may not make it."""
-    with write_clips(dest, name="made-up", hand=HAND.name, source={"seed": 0}) as writer:
+    with write_clips(dest, name="made_up", hand=HAND.name, source={"seed": 0}) as writer:
         writer.add_rows(to_table(clips))
         writer.settings = json.loads(json.dumps(SETTINGS))
         writer.report = report or {}

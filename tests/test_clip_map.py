@@ -26,7 +26,7 @@ TENSORS = [field.name for field in fields(Clips) if field.type == "Tensor"]
 
 
 def write(dest: Path, clips: list, **options: object) -> Path:
-    with write_clips(dest, name="made-up", hand="standin-1", source={}, **options) as writer:  # type: ignore[arg-type]
+    with write_clips(dest, name="made_up", hand="standin-1", source={}, **options) as writer:  # type: ignore[arg-type]
         for clip in clips:
             writer.add(clip)
         writer.settings = SETTINGS

@@ -191,7 +191,7 @@ def test_an_equal_data_set_is_left_alone_and_another_is_refused(tmp_path: Path) 
     dest = tmp_path / "data"
     write(dest, some_clips())
     stamp = (dest / "manifest.json").stat().st_mtime_ns
-    with write_clips(dest, name="made-up", hand="standin-1", source={"seed": 0}) as writer:
+    with write_clips(dest, name="made_up", hand="standin-1", source={"seed": 0}) as writer:
         assert writer.finished
     assert (dest / "manifest.json").stat().st_mtime_ns == stamp
     with pytest.raises(ClipsError, match="source is .*choose another DEST"):
@@ -329,3 +329,9 @@ def test_clips_move_as_a_whole(data: Path) -> None:
     clips: Clips = read_clips(str(data)).to("meta")
     assert {t.device.type for t in vars(clips).values() if isinstance(t, torch.Tensor)} == {"meta"}
     assert open_folder(str(data)).is_local
+
+
+@pytest.mark.parametrize("name", ["made-up", "Made", "", "a/b"])
+def test_a_name_that_no_model_could_bear_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ClipsError, match="field name: models that it trains are named after it"):
+        write_clips(tmp_path / "out", name=name, hand="h", source={})

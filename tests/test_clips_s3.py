@@ -21,7 +21,7 @@ def test_a_data_set_on_s3_equals_the_local_one(bucket: str, tmp_path: Path) -> N
     local = read_clips(str(write(tmp_path / "data", some_clips())))
     write(bucket, some_clips())
     assert read_clips(bucket).digest == local.digest
-    with write_clips(bucket, name="made-up", hand="standin-1", source={"seed": 0}) as writer:
+    with write_clips(bucket, name="made_up", hand="standin-1", source={"seed": 0}) as writer:
         assert writer.finished
     with pytest.raises(ClipsError, match="choose another DEST"):
         write(bucket, some_clips(), source={"seed": 1})

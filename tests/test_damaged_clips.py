@@ -40,7 +40,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dest = tmp_path_factory.mktemp("whole") / "clips"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clip_writer, "CLIPS_PER_SHARD", 8)
-        with write_clips(dest, name="made-up", hand="standin-1", source={}) as writer:
+        with write_clips(dest, name="made_up", hand="standin-1", source={}) as writer:
             for clip in some_clips():
                 writer.add(clip)
             writer.settings = SETTINGS
@@ -151,7 +151,7 @@ def test_a_held_out_group_that_trains_is_found(whole: Path, tmp_path: Path, part
     overlapping = copy.deepcopy(manifest)
     overlapping["settings"]["objects"]["parts"]["train"] += manifest["settings"]["objects"]["parts"][part]
     (dest / "manifest.json").write_text(json.dumps(overlapping))
-    with pytest.raises(ClipsError, match="setting 'objects' of 'made-up': group .* lies in two parts"):
+    with pytest.raises(ClipsError, match="setting 'objects' of 'made_up': group .* lies in two parts"):
         opened(dest)
 
 
@@ -192,7 +192,7 @@ def test_a_clip_that_is_not_whole_is_refused_by_the_writer(
     dest = tmp_path / "out"
     with (
         pytest.raises(ClipsError, match=says),
-        write_clips(dest, name="made-up", hand="standin-1", source={}) as writer,
+        write_clips(dest, name="made_up", hand="standin-1", source={}) as writer,
     ):
         writer.add(replace(clip, **made))
     assert os.listdir(tmp_path) == []

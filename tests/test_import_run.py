@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from tests.made_up_clips import random_clip
+from tests.object_server import ObjectStore
 from trainables.clips import ClipsError, read_clips
 from trainables.import_run import ImportPlan, Made, Summed, Unit, report_lines, run_import
 from trainables.source_errors import WrongValue
@@ -64,7 +65,7 @@ def plan(function: Callable[[Unit], Made], **changes: Any) -> ImportPlan:
         for i in range(4)
     ]
     values: dict[str, Any] = {
-        "name": "made-up", "hand": "standin-1", "source": {"importer": "test"}, "contact_radius_m": 0.005,
+        "name": "made_up", "hand": "standin-1", "source": {"importer": "test"}, "contact_radius_m": 0.005,
         "units": units, "convert": function, "settings": settings, "report": report,
         "dropped": {"recording-x": "is no recording"},
     }  # fmt: skip
@@ -153,3 +154,19 @@ def test_the_manifest_of_an_import_is_plain_json(tmp_path: Path) -> None:
     )
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["schema"] == 3 and manifest["report"]["clips"] == 3
+
+
+def test_an_import_lands_on_s3(
+    tmp_path: Path, object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in object_store.env.items():
+        monkeypatch.setenv(name, value)
+    dest = "s3://zoo/imports/made_up"
+    made = run_import(plan(partial(convert, log=tmp_path / "log")), dest, workers=1, show_progress=False)
+    here = run_import(
+        plan(partial(convert, log=tmp_path / "log")), str(tmp_path / "here"), workers=1, show_progress=False
+    )
+    assert made == here and read_clips(dest).digest == read_clips(tmp_path / "here").digest
+    asked = (tmp_path / "log").read_text()
+    assert run_import(plan(partial(convert, log=tmp_path / "log")), dest, show_progress=False) == made
+    assert (tmp_path / "log").read_text() == asked

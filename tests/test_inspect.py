@@ -127,7 +127,7 @@ def test_windows_are_those_of_the_reader(tmp_path: Path) -> None:
 
 
 def put_some(dest: Path, clips: list[Clip]) -> Path:
-    with write_clips(dest, name="made-up", hand=HAND.name, source={}) as writer:
+    with write_clips(dest, name="made_up", hand=HAND.name, source={}) as writer:
         for clip in clips:
             writer.add(clip)
     return dest
@@ -151,7 +151,7 @@ def test_the_command_and_its_page(clean: Path, tmp_path: Path, monkeypatch: pyte
     result = CliRunner().invoke(main, [str(clean)])
     assert result.exit_code == 0, result.output
     [page] = tmp_path.iterdir()
-    assert re.fullmatch(r"made-up-[0-9a-f]{12}\.html", page.name) and f"page: {page.name}" in result.output
+    assert re.fullmatch(r"made_up-[0-9a-f]{12}\.html", page.name) and f"page: {page.name}" in result.output
     assert "24 clips, 1,080 frames" in result.output and re.search(r"objects +train", result.output)
     text = page.read_text()
     check_page(text)

@@ -149,7 +149,7 @@ def window(windows: Windows, start: int) -> Batch:
 
 def test_windows_that_cannot_be_are_refused(clips: Clips) -> None:
     with pytest.raises(
-        ClipsError, match="none of these 16 clips of 'made-up' is long enough for a window of 32 .*has 31"
+        ClipsError, match="none of these 16 clips of 'made_up' is long enough for a window of 32 .*has 31"
     ):
         Windows(clips, everything(clips), length=32)
     with pytest.raises(ClipsError, match="unknown contact protocol 'last'; there are first, goal"):

@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -39,6 +40,7 @@ from trainables.splits import PARTS
 from trainables.train_statistics import train_statistics
 
 CLIPS_PER_SHARD = 256
+DATA_NAME = re.compile(r"[a-z0-9][a-z0-9_.]*", re.ASCII)  # as in the zoo's grammar of model names
 logger = logging.getLogger(__name__)
 
 
@@ -65,6 +67,11 @@ class ClipWriter:
         self.report: dict[str, Any] = {}  # what an importer measured on its way, kept in the manifest
         self.finished = False
         self.manifest: dict[str, Any] = {}
+        if not DATA_NAME.fullmatch(name):
+            raise ClipsError(
+                f"data set {name!r}, field name: models that it trains are named after it; use lower-case letters, digits, "
+                "'_' and '.', no '-'."
+            )
         self._folder = open_folder(dest)
         source = json.loads(json.dumps(source))
         self._head = {

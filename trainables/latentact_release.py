@@ -91,7 +91,7 @@ def import_latentact_release(
     )
     stamps = {index.path: index.stamp for index in (*images.values(), *hand_free.values())}
     plan = ImportPlan(
-        name=f"latentact-{part}",
+        name=f"{part}_release",
         hand=load_hand().name,
         source=_source_record(files, settings or files.settings, labels),
         contact_radius_m=CONTACT_RADIUS_M,

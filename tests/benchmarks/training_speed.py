@@ -127,7 +127,7 @@ def measure(case: str, config: TrialConfig, windows: Windows, count: int) -> lis
     """Seconds of each repetition of a case."""
     torch.manual_seed(0)
     hand = load_hand()
-    shape = config.model(data="made-up", data_digest="", hand=hand.name, encoders={})
+    shape = config.model(data="made_up", data_digest="", hand=hand.name, encoders={})
     model = LatentAct(shape, hand)
     fit_statistics(model, windows)
     codebook = model.codebook
