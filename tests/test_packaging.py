@@ -119,7 +119,8 @@ def test_uploaded_working_folder_is_small(tmp_path: Path) -> None:
     listing = subprocess.run(
         [sys.executable, "-m", "zipfile", "-l", str(package)], capture_output=True, text=True, check=True
     ).stdout
-    assert package.stat().st_size < 1_000_000
+    # Ray does not compress it. Importers are in it, for an import can be a job too.
+    assert package.stat().st_size < 1_500_000
     assert "sweeps/codebook_size.py" in listing and "trainables/" in listing
     assert "tests/" not in listing and "requirements.lock" not in listing
 

@@ -165,13 +165,13 @@ class _Reader:
             return mano.hand.joints(orient, pose, shape, transl).double().numpy()
 
     def _betas(self, calibration: str, meta: Path) -> np.ndarray:
-        name = f"mano_{calibration}"
-        path = inside(self.folder / "calibration", name, file=meta, field="mano_calib") / "mano.yml"
+        inside(self.folder, calibration, file=meta, field="mano_calib")
+        path = self.folder / "calibration" / f"mano_{calibration}" / "mano.yml"
         return numbers(field(self._yaml(path), "betas", path), "betas", path, shape=(10,), low=-20, high=20)
 
     def _world_to_camera(self, calibration: str, meta: Path) -> tuple[np.ndarray, np.ndarray]:
-        name = f"extrinsics_{calibration}"
-        path = inside(self.folder / "calibration", name, file=meta, field="extrinsics") / "extrinsics.yml"
+        inside(self.folder, calibration, file=meta, field="extrinsics")
+        path = self.folder / "calibration" / f"extrinsics_{calibration}" / "extrinsics.yml"
         content = self._yaml(path)
         matrices, master = (
             field(content, "extrinsics", path),

@@ -128,8 +128,9 @@ def same_length(parts: Mapping[str, Any], file: Where) -> int:
 
 def inside(folder: Where, name: str, *, file: Where, field: str) -> Path:
     """folder/name, for a `name` that was read from `file`. Raises OutsidePath where it leads out of the folder."""
-    root = Path(folder)
-    if "\0" in name or not (root / name).resolve().is_relative_to(root.resolve()):
+    root, path = Path(folder), Path(name)
+    strange = "\0" in name or "\\" in name or ".." in path.parts or path.is_absolute()
+    if strange or not (root / name).resolve().is_relative_to(root.resolve()):
         raise OutsidePath(
             file, f"names {name!r}, which lies outside {root}; nothing there was read.", field=field
         )
