@@ -6,7 +6,6 @@ import hashlib
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from trainables.whole_file import written_whole
 
 VERSION = "1"  # of what is computed from the same weights and the same input; part of every key
 _SAY_AFTER_S, _SAY_EVERY_S = 4.0, 5.0
@@ -53,23 +54,11 @@ def cached_rows(key: str, shape: tuple[int, int], compute: Callable[[], Tensor])
         logger.warning("%s: cannot be read (%s); computed again", path, error)
     rows = compute()
     try:
-        _keep(path, rows)
+        with written_whole(path) as file:
+            save_file({"rows": rows.contiguous()}, file)
     except OSError as error:
         logger.warning("%s: cannot be written (%s); set LATENTACT_CACHE to a folder that can", path, error)
     return rows
-
-
-def _keep(path: Path, rows: Tensor) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Processes side by side may compute the same: each writes its own file, the last rename wins.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:16]}-", suffix=".partial")
-    os.close(handle)
-    try:
-        save_file({"rows": rows.contiguous()}, name)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def encode_in_batches(

@@ -8,8 +8,6 @@ found is kept under $LATENTACT_CACHE by the file's content.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -33,6 +31,7 @@ from trainables.release_pickles import (
 )
 from trainables.source_errors import SourceError
 from trainables.source_fields import field, file_stamp, numbers
+from trainables.whole_file import written_whole
 
 TEXT_WIDTH = 512
 _VERSION = b"1"  # of what is kept
@@ -170,12 +169,5 @@ def _kept(place: Path) -> tuple[dict[str, Any], NDArray[np.float32]]:
 
 
 def _keep(place: Path, said: dict[str, Any], text_XF: NDArray[np.float32]) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=place.parent, prefix=".", suffix=".npz")
-    os.close(handle)
-    try:
-        np.savez(name, said=np.frombuffer(json.dumps(said).encode(), dtype=np.uint8), text_XF=text_XF)
-        os.replace(name, place)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with written_whole(place) as file, file.open("wb") as stream:
+        np.savez(stream, said=np.frombuffer(json.dumps(said).encode(), dtype=np.uint8), text_XF=text_XF)

@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainables.feature_cache import cache_folder
+from trainables.whole_file import written_whole
 
 Arrays = dict[str, np.ndarray]
 logger = logging.getLogger(__name__)
@@ -47,20 +45,8 @@ def cached_arrays(
         logger.warning("%s: cannot be read (%s); computed again", path, error)
     arrays = dict(compute())
     try:
-        _keep(path, arrays)
+        with written_whole(path) as file, file.open("wb") as stream:
+            np.savez(stream, **arrays)  # type: ignore[arg-type]
     except OSError as error:
         logger.warning("%s: cannot be written (%s); set LATENTACT_CACHE to a folder that can", path, error)
     return arrays
-
-
-def _keep(path: Path, arrays: Arrays) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Processes side by side may compute the same: each writes its own file, the last rename wins.
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem[:16]}-", suffix=".partial")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(stream, **arrays)  # type: ignore[arg-type]
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
