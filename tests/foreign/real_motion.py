@@ -9,6 +9,7 @@ import functools
 import os
 from pathlib import Path
 
+import igl
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -17,7 +18,7 @@ from trainables.dexycb_pack import read_pack
 from trainables.hand import load_hand
 from trainables.recorded_clips import Fitted, fit_recordings
 from trainables.recording import Body, Recording, steady_run
-from trainables.signed_distance import Mesh
+from trainables.signed_distance import Mesh, unsigned_distance_m
 
 DATA = Path(os.environ.get("LATENTACT_TEST_DATA", Path(__file__).parents[3] / "shared" / "data")) / "dexycb"
 REAL = DATA.is_dir()
@@ -26,6 +27,7 @@ SEQUENCES = [  # two subjects, three objects; the last is a left hand
     "20200709-subject-01/20200709_144429",
     "20200813-subject-02/20200813_154945",
 ]
+OBJECTS = ("002_master_chef_can", "009_gelatin_box", "037_scissors")
 
 
 @functools.cache
@@ -69,6 +71,8 @@ def _made_up(frames: int) -> tuple[tuple[Recording, ...], dict[str, Mesh]]:
     corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * 0.03
     quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
     faces = np.array([t for a, b, c, d in quads for t in ((a, b, c), (a, c, d))])
+    fine_m, triangles = igl.upsample(corners, faces, 3)  # as fine as a scanned object
+    box = Mesh(vertices_m=fine_m, faces=np.asarray(triangles, dtype=np.int64))
     made = []
     for i, side in enumerate(("right", "right", "left")):
         rng = np.random.default_rng(i)
@@ -78,19 +82,24 @@ def _made_up(frames: int) -> tuple[tuple[Recording, ...], dict[str, Mesh]]:
         orient = torch.from_numpy(rng.normal(0, 0.5, 3) + 0.2 * time * rng.normal(0, 1, 3)).float()
         transl = torch.from_numpy(np.array([0.05, 0.0, 0.6]) + time * rng.uniform(-0.1, 0.1, 3)).float()
         with torch.no_grad():
-            joints = hand.joints(orient, angles, torch.zeros(frames, 10), transl).double().numpy()
+            betas = torch.from_numpy(1.5 * np.random.default_rng(10 + i // 2).normal(size=10)).float()
+            joints = hand.joints(orient, angles, betas.expand(frames, 10), transl).double().numpy()
         at = joints[:, [12]].mean(1) + (1 - time) * 0.1
+        distance = unsigned_distance_m((joints - at[:, None]).reshape(-1, 3), box).reshape(frames, 21)
         recording = Recording(
-            name=f"made-up-{i}",
-            person=f"subject-{i // 2}",
+            name=SEQUENCES[
+                i
+            ],  # under the same names, so that the layouts written from it have the same files
+            person=f"subject-0{i // 2 + 1}",
             side=side,
             fps=30.0,
-            object="box",
-            subject=f"subject-{i // 2}",
+            object=OBJECTS[i],
+            subject=f"subject-0{i // 2 + 1}",
             text_start=[0],
-            text=["grasp the box"],
+            text=["grasp the object"],
             joints_m=joints,
-            bodies=(Body(mesh="box", rotation=Rotation.identity(frames).as_matrix(), translation_m=at),),
+            bodies=(Body(mesh=OBJECTS[i], rotation=Rotation.identity(frames).as_matrix(), translation_m=at),),
+            joint_distance_m=distance,
         )
         made.append(recording)
-    return tuple(made), {"box": Mesh(vertices_m=corners, faces=faces)}
+    return tuple(made), dict.fromkeys(OBJECTS, box)
