@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import yaml
 
+from trainables.plain_pickle import read_npy_plainly, read_pickle_plainly
+
 Key = tuple[Any, ...]
 CANARY = "canary"  # what a hostile pickle would make
 
@@ -89,10 +91,9 @@ FILE_DAMAGES: dict[str, Callable[[Path, float], None]] = {
 def read_content(path: Path) -> Any:
     """The file's content as Python values; the damage is done by tests alone, to files that they have made."""
     if path.suffix == ".pkl":
-        return pickle.loads(path.read_bytes())
+        return read_pickle_plainly(path)
     if path.suffix == ".npy":
-        array = np.load(path, allow_pickle=True)
-        return array.item() if array.dtype == object else array
+        return read_npy_plainly(path)
     if path.suffix == ".npz":
         with np.load(path) as file:
             return {name: file[name] for name in file.files}

@@ -16,6 +16,7 @@ from trainables.arctic import import_arctic
 from trainables.arctic_source import ArcticError
 from trainables.clips import Clips, read_clips
 from trainables.mano_sides import NeedsMano
+from trainables.plain_pickle import read_npy_plainly
 
 GRAB, USE = "s02/box_grab_01", "s01/capsulemachine_use_01"
 BOTH = {f"{GRAB}/right", f"{GRAB}/left"}
@@ -48,7 +49,7 @@ def run(made: Arctic, dest: Path) -> tuple[Clips, dict[str, Any]]:
 def edit_dict(kind: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
     def edit(raw: Path) -> None:
         path = raw / f"{GRAB}.{kind}.npy"
-        content = np.load(path, allow_pickle=True).item()
+        content = read_npy_plainly(path)
         change(content)
         np.save(path, np.array(content, dtype=object))
 

@@ -70,13 +70,10 @@ def test_damage_is_told(whole: Path, case: tuple[Any, str], where: float) -> Non
     with tempfile.TemporaryDirectory() as folder:
         dest = Path(folder) / "clips"
         shutil.copytree(whole, dest)
-        try:
-            if isinstance(target, str):
-                FILE_DAMAGES[kind](dest / target, where)
-            else:
-                damage_field(dest / "manifest.json", target, kind, where)
-        except (TypeError, IndexError):  # no such damage can be done to this kind of value
-            return
+        if isinstance(target, str):
+            FILE_DAMAGES[kind](dest / target, where)
+        else:
+            damage_field(dest / "manifest.json", target, kind, where)
         file = target if isinstance(target, str) else "manifest.json"
         try:
             opened(dest)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
+import multiprocessing
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -215,8 +216,9 @@ def test_work_travels_to_other_processes(bare: Path) -> None:
     found = find_fpha(bare)
     unit = Unit(name="Subject_2", key="", work=Work(places=found.places[1:], models=found.models))
     convert = partial(convert_subject, radius_m=0.005)
-    sent_unit, sent_convert = pickle.loads(pickle.dumps((unit, convert)))
-    (here,), (there,) = convert(unit).clips, sent_convert(sent_unit).clips
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        (there,) = pool.submit(convert, unit).result().clips
+    (here,) = convert(unit).clips
     np.testing.assert_array_equal(here.contact_bits, there.contact_bits)
 
 

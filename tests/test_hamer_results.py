@@ -13,6 +13,7 @@ from tests.foreign.network_results import write_hamer_demo, write_hamer_release
 from tests.foreign.real_motion import real_clips
 from trainables.hamer_results import hamer_file, read_hamer
 from trainables.hand import Hand, load_hand
+from trainables.plain_pickle import read_pickle_plainly
 from trainables.recorded_clips import hand_joints, hand_vertices
 from trainables.recording import HandParameters
 from trainables.saved_results import results_stamp
@@ -93,7 +94,7 @@ def test_the_nearest_of_several_right_hands_counts(
     tmp_path: Path, hand: Hand, parameters: HandParameters
 ) -> None:
     path = write_hamer_demo(tmp_path, VIDEO, hand, parameters, FRAMES, "full")
-    content = pickle.loads(path.read_bytes())
+    content = read_pickle_plainly(path)
     for entry in content.values():
         entry["right"] = np.array([1, 1])
         entry["pred_cam_t_full"][0, 2] *= 1.5
@@ -112,7 +113,7 @@ def test_the_focal_length_moves_hands_in_depth_alone(
 
 def _release(folder: Path, hand: Hand, parameters: HandParameters) -> tuple[Path, dict[int, Any]]:
     path = write_hamer_release(folder, VIDEO, hand, parameters, FRAMES)
-    return path, pickle.loads(path.read_bytes())
+    return path, read_pickle_plainly(path)
 
 
 @pytest.mark.parametrize(

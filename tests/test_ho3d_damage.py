@@ -15,6 +15,7 @@ from tests.foreign.ho3d import LEAD, write_ho3d
 from trainables.ho3d import NO_META, SHORT, find_sequences, import_ho3d
 from trainables.ho3d_frame import read_frame
 from trainables.ho3d_models import VARIABLE, read_model
+from trainables.plain_pickle import read_pickle_plainly
 from trainables.source_errors import (
     DamagedFile,
     HostileFile,
@@ -57,7 +58,7 @@ def _frame(root: Path, number: int = LEAD + 5) -> Path:
 
 
 def _rewrite(path: Path, **fields: Any) -> None:
-    meta = pickle.loads(path.read_bytes())
+    meta = read_pickle_plainly(path)
     meta |= fields
     path.write_bytes(pickle.dumps({k: v for k, v in meta.items() if v is not ...}, protocol=2))
 
@@ -106,7 +107,7 @@ def test_a_sequence_in_other_units_or_axes_is_dropped(
     change: Callable[[dict[str, Any]], dict[str, Any]], words: str, small: Path, tmp_path: Path
 ) -> None:
     for path in (small / "train" / "SM2" / "meta").glob("*.pkl"):
-        meta = pickle.loads(path.read_bytes())
+        meta = read_pickle_plainly(path)
         if meta["objRot"] is not None:
             _rewrite(path, **change(meta))
     report = import_ho3d(small, tmp_path / "clips", workers=1, show_progress=False)

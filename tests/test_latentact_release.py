@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tests.foreign.latentact_release import FILES, Truth, split_lists, write_lat
 from trainables.clips import Clips, read_clips
 from trainables.import_run import Made, Unit
 from trainables.latentact_release import import_latentact_release
+from trainables.plain_pickle import read_pickle_plainly
 from trainables.prepare import main
 from trainables.splits import PARTS, part_clips
 
@@ -167,9 +167,9 @@ def released_loader(downloads: Path, window: int) -> Iterator[dict[str, Any]]:
     """
     features: dict[str, Any] = {}
     for path in sorted((downloads / "holo_video_feats").glob("*feat*.pkl")):
-        features |= pickle.loads(path.read_bytes())
+        features |= read_pickle_plainly(path)
     for path in sorted((downloads / "holo_contact_dir").glob("*.pkl")):
-        lists = pickle.loads(path.read_bytes())
+        lists = read_pickle_plainly(path)
         for i, (name, task) in enumerate(zip(lists["names"], lists["tasks"], strict=True)):
             start, end = lists["ranges"][i]
             row = features[name][start, end]

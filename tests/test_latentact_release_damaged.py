@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from tests.foreign.latentact_release import Truth, write_latentact_release, writ
 from trainables.clips import Clips, read_clips
 from trainables.hand import load_hand
 from trainables.latentact_release import import_latentact_release
+from trainables.plain_pickle import read_pickle_plainly
 from trainables.source_errors import DamagedFile, HostileFile, MissingFile, WrongValue
 
 FILES = ("contact_0_100_fix.pkl", "contact_100_200_fix.pkl")
@@ -36,7 +36,7 @@ def run(root: Path, **options: Any) -> tuple[dict[str, Any], Clips]:
 
 
 def edit(path: Path, change: Callable[[Any], None]) -> None:
-    content = pickle.loads(path.read_bytes())
+    content = read_pickle_plainly(path)
     change(content)
     write_pickle(path, content)
 

@@ -19,21 +19,20 @@ from pathlib import Path
 from typing import Any
 
 from trainables.arctic_object import PARTS, read_parts
-from trainables.arctic_pictures import EVERY, PIXELS, Pictures, read_pictures
+from trainables.arctic_pictures import Pictures, read_pictures
 from trainables.arctic_sequence import TRIMMED, hand_recording, read_camera, read_object
 from trainables.arctic_source import Found, Sequence, find_sequences
 from trainables.hand import Hand, load_hand
 from trainables.import_run import ImportPlan, Made, Summed, Unit, median_p95, run_import
 from trainables.mano_sides import SIDES, ManoSides
 from trainables.recorded_clips import Fitted, fit_recordings
-from trainables.recording import steady_run
+from trainables.recording import MIN_FRAMES, SPEED_LIMIT_M_PER_S, steady_run
 from trainables.signed_distance import Mesh
 from trainables.source_errors import SourceError
 from trainables.splits import held_out_settings
+from trainables.square_picture import PICTURE_EVERY, PICTURE_PX
 
 VERSION = 1  # raised when the same source would give other clips
-SPEED_LIMIT_M_PER_S = 5.0  # a joint that is faster in the room was tracked wrongly
-MIN_FRAMES = 30  # one window of a second
 SHORT = f"shorter than {MIN_FRAMES} frames without a jump and without the first and last {TRIMMED}"
 
 
@@ -166,7 +165,7 @@ def _source_record(found: Found, mano_stamp: str) -> dict[str, Any]:
         "left_hands": "mirrored",
         "camera": "egocentric, undistorted",
         "text": "the sequence's verb and object",
-        "pictures": f"egocentric, every {EVERY}th frame, {PIXELS} px square, distorted as they were taken",
+        "pictures": f"egocentric, every {PICTURE_EVERY}th frame, {PICTURE_PX} px square, distorted as they were taken",
     }
 
 

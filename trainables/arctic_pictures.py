@@ -10,24 +10,18 @@ the undistorted camera, as in the original's egocentric protocol.
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps
-
-from trainables.clip_format import encode_png
-from trainables.source_errors import DamagedFile
+from trainables.source_errors import DamagedFile, SourceError
 from trainables.source_fields import field as field_of
 from trainables.source_fields import numbers, read_bytes
+from trainables.square_picture import PICTURE_EVERY, square_png
 
 FOLDERS = ("cropped_images", "images")
 EGO_VIEW = "0"
-PIXELS = 224
-EVERY = 10  # frames
 
 
 @dataclass(kw_only=True)
@@ -67,22 +61,14 @@ def picture_file(folder: Path, frame: int, offset: int) -> Path:
 def read_pictures(folder: Path, begin: int, end: int, offset: int) -> Pictures:
     """Every tenth frame's picture from frame `begin` on, as square PNG; a missing or unreadable one is left out."""
     found = Pictures()
-    for frame in range(begin, end, EVERY):
+    for frame in range(begin, end, PICTURE_EVERY):
         path = picture_file(folder, frame, offset)
         if not path.is_file():
             found.counts["pictures missing"] += 1
             continue
         try:
-            found.png.append(_square(path))
+            found.png.append(square_png(path))
             found.frame.append(frame)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        except SourceError:
             found.counts["pictures unreadable"] += 1
     return found
-
-
-def _square(path: Path) -> bytes:
-    """In the middle of a black square, PIXELS wide."""
-    with Image.open(io.BytesIO(path.read_bytes())) as picture:
-        picture.draft("RGB", (2 * PIXELS, 2 * PIXELS))  # a JPEG is decoded no larger than is needed
-        square = ImageOps.pad(picture.convert("RGB"), (PIXELS, PIXELS), Image.Resampling.BILINEAR)
-    return encode_png(np.asarray(square))

@@ -11,12 +11,19 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from trainables.clip_format import FRAME_SHAPES, GROUPS, WINDOW_FPS, ClipsError, decode_png, manifest_digest
+from trainables.clip_format import (
+    AGAIN,
+    FRAME_SHAPES,
+    GROUPS,
+    WINDOW_FPS,
+    ClipsError,
+    decode_png,
+    manifest_digest,
+)
 from trainables.clip_resampling import resample
 from trainables.clip_set import Clips
 from trainables.clip_table import FEATURES, contact_bytes, frame_counts, list_frames, list_values
 
-AGAIN = "delete the data set, then prepare or copy it again."
 IMAGE_SIDE_WHEN_NONE = (
     64  # side of the black square that stands for "no image" where a data set has none at all
 )

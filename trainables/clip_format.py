@@ -20,6 +20,7 @@ SCHEMA_VERSION = 3
 # 1 has no hand-free pictures, 2 no features; `python -m trainables.migrate` rewrites either.
 READABLE_SCHEMAS = (1, 2, 3)
 WINDOW_FPS = 30.0
+AGAIN = "delete the data set, then prepare or copy it again."  # the remedy of whoever finds it damaged
 JOINTS = 21
 VERTICES = 778
 CONTACT_BYTES = (VERTICES + 7) // 8

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.clip_assembly import AGAIN, IMAGE_SIDE_WHEN_NONE
-from trainables.clip_format import GROUPS, ClipsError, manifest_digest
+from trainables.clip_assembly import IMAGE_SIDE_WHEN_NONE
+from trainables.clip_format import AGAIN, GROUPS, ClipsError, manifest_digest
 from trainables.clip_set import Clips
 
 LAYOUT = 1  # of these files, part of their folder's name

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
-from trainables.clip_assembly import AGAIN, assemble
+from trainables.clip_assembly import assemble
 from trainables.clip_folder import MANIFEST, Folder, open_folder
-from trainables.clip_format import READABLE_SCHEMAS, ClipsError, manifest_digest
+from trainables.clip_format import AGAIN, READABLE_SCHEMAS, ClipsError, manifest_digest
 from trainables.clip_manifest import check_manifest
 from trainables.clip_map import INDEX, LAYOUT, MapWriter, open_map
 from trainables.clip_set import Clips

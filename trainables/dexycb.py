@@ -24,13 +24,11 @@ from trainables.dexycb_report import report_of, tally
 from trainables.hand import Hand, load_hand
 from trainables.import_run import ImportPlan, Made, Summed, Unit, run_import
 from trainables.recorded_clips import fit_recordings
-from trainables.recording import Recording, steady_run
+from trainables.recording import MIN_FRAMES, SPEED_LIMIT_M_PER_S, Recording, steady_run
 from trainables.signed_distance import Mesh
 from trainables.splits import make_split
 
 VERSION = 2  # raised when the same source would give other clips
-SPEED_LIMIT_M_PER_S = 5.0  # a joint that is faster was tracked wrongly
-MIN_FRAMES = 30  # one window of a second
 OBJECT_SHARES = {"train": 11, "val": 2, "gate": 2, "test": 3}  # of 18
 SUBJECT_SHARES = {"train": 5, "val": 1, "gate": 1, "test": 1}  # of 8
 SPLIT_SEED = 0

@@ -26,18 +26,16 @@ from trainables.clip_format import Clip
 from trainables.fitted_report import fit_report, tally_fit
 from trainables.fpha_labels import LABELS
 from trainables.fpha_sequence import (
-    MIN_FRAMES,
-    SPEED_LIMIT_M_PER_S,
     Place,
     Posed,
-    TooShort,
     read_sequence,
 )
 from trainables.fpha_source import Source, find_fpha, read_models, stamp
 from trainables.hand import Hand, load_hand
 from trainables.import_run import ImportPlan, Made, Summed, Unit, run_import
 from trainables.recorded_clips import fit_recordings
-from trainables.source_errors import SourceError
+from trainables.recording import MIN_FRAMES, SPEED_LIMIT_M_PER_S
+from trainables.source_errors import SourceError, TooShort
 from trainables.source_fields import file_stamp
 from trainables.splits import held_out_settings
 from trainables.square_picture import PICTURE_EVERY, PICTURE_PX

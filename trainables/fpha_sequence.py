@@ -20,14 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainables.fpha_labels import LABELS
-from trainables.recording import PALM_RANGE_M, Body, Recording, check_scale, longest_run
-from trainables.source_errors import DamagedFile, WrongShape, WrongType, WrongValue
+from trainables.recording import (
+    MIN_FRAMES,
+    PALM_RANGE_M,
+    SPEED_LIMIT_M_PER_S,
+    Body,
+    Recording,
+    check_scale,
+    longest_run,
+)
+from trainables.source_errors import DamagedFile, TooShort, WrongShape, WrongType, WrongValue
 from trainables.source_fields import numbers, read_bytes
 from trainables.square_picture import pictures_every
 
 FPS = 30.0
-SPEED_LIMIT_M_PER_S = 5.0  # seen from the moving head; a joint that is faster was measured wrongly
-MIN_FRAMES = 30  # one window of a second
 # [Wrist, TMCP, IMCP, MMCP, RMCP, PMCP, TPIP, TDIP, TTIP, IPIP, ...] -> wrist, then each finger from its root to its tip.
 TO_OPENPOSE = (0, 1, 6, 7, 8, 2, 9, 10, 11, 3, 12, 13, 14, 4, 15, 16, 17, 5, 18, 19, 20)
 DEPTH_TO_COLOUR = np.array(  # the README's extrinsics; translation in millimetres
@@ -38,10 +44,6 @@ DEPTH_TO_COLOUR = np.array(  # the README's extrinsics; translation in millimetr
     ]
 )
 FAR_MM = 5000.0
-
-
-class TooShort(WrongValue):
-    """A recording without an unbroken second; it is dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,6 @@ hands, the nearest counts: the wearer's.
 
 from __future__ import annotations
 
-import io
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +37,8 @@ from scipy.spatial.transform import Rotation
 from trainables.plain_pickle import read_pickle_plainly
 from trainables.recording import check_scale
 from trainables.saved_results import frame_files, frame_number, results_of
-from trainables.source_errors import DamagedFile, HostileFile, MissingField, WrongType, WrongValue
-from trainables.source_fields import Where, field, numbers, read_bytes, same_length
+from trainables.source_errors import MissingField, WrongType, WrongValue
+from trainables.source_fields import Where, field, npz_arrays, numbers, same_length
 
 HOLOASSIST_FOCAL_PX = 685.88  # of its 896 x 504 pictures, as LatentAct runs HaMeR
 FARTHEST_M = 3.0  # no arm reaches so far from a head
@@ -88,27 +86,13 @@ def _entries(path: Path) -> list[tuple[int, Any, Path, str]]:
     if path.is_dir():
         files = frame_files(path, (".npz", ".pkl"))
         return [
-            (i, _npz(f) if f.suffix == ".npz" else read_pickle_plainly(f), f, "") for i, f in files.items()
+            (i, npz_arrays(f) if f.suffix == ".npz" else read_pickle_plainly(f), f, "")
+            for i, f in files.items()
         ]
     content = read_pickle_plainly(path)
     if not isinstance(content, Mapping):
         raise WrongType(path, f"holds a {type(content).__name__}, not a dict of frames; fetch it again.")
     return [(frame_number(key, path), entry, path, f"{key}.") for key, entry in content.items()]
-
-
-def _npz(path: Path) -> dict[str, NDArray[Any]]:
-    data = read_bytes(path)
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            raise HostileFile(
-                path, "holds pickled objects, which no result needs; nothing was run, save plain arrays."
-            ) from error
-        raise DamagedFile(path, f"is no readable .npz file ({error}); save it again.") from error
-    except (zipfile.BadZipFile, EOFError, OSError, KeyError, NotImplementedError, AttributeError) as error:
-        raise DamagedFile(path, f"is no readable .npz file ({error}); save it again.") from error
 
 
 def _hand(entry: Any, file: Path, name: str, focal_px: float) -> HamerHand | None:

@@ -31,19 +31,16 @@ from trainables.fitted_report import fit_report, tally_fit
 from trainables.hand import Hand, load_hand
 from trainables.ho3d_models import FILE, HOW_TO, find_models, read_model
 from trainables.ho3d_sequence import (
-    MIN_FRAMES,
-    SPEED_LIMIT_M_PER_S,
     Place,
     Sequenced,
-    TooShort,
     read_sequence,
     scene_of,
 )
 from trainables.import_run import ImportPlan, Made, Summed, Unit, run_import
 from trainables.recorded_clips import Fitted, centroid, fit_recordings, hand_vertices
-from trainables.recording import HandParameters
+from trainables.recording import MIN_FRAMES, SPEED_LIMIT_M_PER_S, HandParameters
 from trainables.signed_distance import Mesh
-from trainables.source_errors import MissingFile, SourceError
+from trainables.source_errors import MissingFile, SourceError, TooShort
 from trainables.source_fields import file_stamp, read_bytes
 from trainables.splits import held_out_settings
 from trainables.square_picture import PICTURE_EVERY, PICTURE_PX

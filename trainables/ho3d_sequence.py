@@ -15,19 +15,21 @@ from scipy.spatial.transform import Rotation
 
 from trainables.hand import Hand
 from trainables.ho3d_frame import Frame, read_frame
-from trainables.recording import Body, HandParameters, Recording, check_scale, longest_run
-from trainables.source_errors import WrongValue
+from trainables.recording import (
+    MIN_FRAMES,
+    SPEED_LIMIT_M_PER_S,
+    Body,
+    HandParameters,
+    Recording,
+    check_scale,
+    longest_run,
+)
+from trainables.source_errors import TooShort, WrongValue
 from trainables.square_picture import pictures_every
 
 FPS = 30.0
-SPEED_LIMIT_M_PER_S = 5.0  # a joint that is faster was annotated wrongly
-MIN_FRAMES = 30  # one window of a second
 TO_OPENCV = np.diag([1.0, -1.0, -1.0])  # OpenGL's y up and z backward become y down and z forward
 SAME_SHAPE = 1e-3  # shape coefficients of one recording differ by less than this
-
-
-class TooShort(WrongValue):
-    """A recording without an unbroken second of annotation; it is dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,12 +27,13 @@ from trainables.clip_format import VERTICES, Clip
 from trainables.hand import Hand, load_hand
 from trainables.holoassist_actions import action_frames, selected
 from trainables.holoassist_clips import Sources, contacts_stage, hands_stage, tracks_stage
-from trainables.holoassist_hands import FILLED_FRAMES, SPEED_LIMIT_M_PER_S, WINDOW_FRAMES
+from trainables.holoassist_hands import FILLED_FRAMES
 from trainables.holoassist_labels import LABEL_FILE, FineAction, read_labels
 from trainables.holoassist_pictures import hand_free_stage, pictures_stage, wanted_frames
 from trainables.holoassist_report import report_of, tally
 from trainables.holoassist_tracks import EXPORT, NEAREST_S
 from trainables.import_run import ImportPlan, Made, Unit, run_import
+from trainables.recording import MIN_FRAMES, SPEED_LIMIT_M_PER_S
 from trainables.source_errors import MissingFile, SourceError
 from trainables.source_fields import file_stamp
 from trainables.splits import held_out_settings
@@ -117,7 +118,7 @@ def import_holoassist(
             "image_px": image_px,
             "image_every": image_every,
             "speed_limit_m_per_s": SPEED_LIMIT_M_PER_S,
-            "window_frames": WINDOW_FRAMES,
+            "window_frames": MIN_FRAMES,
             "filled_frames": FILLED_FRAMES,
             "nearest_s": NEAREST_S,
             "shape": "one per clip, the mean of HaMeR's" if hamer is not None else "one per recording",

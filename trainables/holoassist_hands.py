@@ -15,14 +15,12 @@ from trainables.clip_format import WINDOW_FPS
 from trainables.holoassist_actions import Action
 from trainables.holoassist_axes import from_room, to_room
 from trainables.holoassist_tracks import Tracks
-from trainables.recording import HandParameters, check_scale, longest_run
+from trainables.recording import MIN_FRAMES, SPEED_LIMIT_M_PER_S, HandParameters, check_scale, longest_run
 
 if TYPE_CHECKING:
     from trainables.hamer_results import HamerHand
 
 VERSION = 1  # raised when the same tracks would give other hands
-SPEED_LIMIT_M_PER_S = 5.0  # a joint that is faster was tracked wrongly
-WINDOW_FRAMES = 30  # at WINDOW_FPS: what is shorter holds no window
 FILLED_FRAMES = 2  # a gap of so few frames (67 ms at 30 fps) is bridged in the room; a longer one is a break
 NO_HAND = "no right hand is seen"
 BROKEN = "the right hand is not seen for a second without a break"
@@ -159,7 +157,7 @@ def unbroken_runs(
         begin, end = longest_run(joined[action.first : last])
         begin, end = begin + action.first, end + action.first
         fps = round((end - begin - 1) / float(tracks.seconds[end - 1] - tracks.seconds[begin] or 1), 4)
-        if fps > 0 and int((end - begin - 1) * WINDOW_FPS / fps + 1e-6) + 1 >= WINDOW_FRAMES:
+        if fps > 0 and int((end - begin - 1) * WINDOW_FPS / fps + 1e-6) + 1 >= MIN_FRAMES:
             runs.append(Run(number, begin, end, fps))
         else:
             lost[BROKEN if hands.seen[action.first : last + 1].any() else NO_HAND] += 1

@@ -11,8 +11,9 @@ from itertools import pairwise
 import numpy as np
 
 from trainables.holoassist_clips import Run, Sources
-from trainables.holoassist_video import decode_frames, index_video, square_png
+from trainables.holoassist_video import decode_frames, index_video
 from trainables.source_fields import file_stamp
+from trainables.square_picture import square_png
 from trainables.stage_cache import Arrays, cached_arrays
 
 VERSION = 1  # raised when the same video would give other pictures

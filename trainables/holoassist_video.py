@@ -15,9 +15,7 @@ from pathlib import Path
 import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from trainables.clip_format import encode_png
 from trainables.source_errors import DamagedFile, MissingFile, WrongValue
 
 _AGAIN = "fetch the file again."
@@ -108,17 +106,6 @@ def _key_between(keys: NDArray[np.int64], begin: int, end: int) -> bool:
     """Whether decoding can begin at one of begin+1..end: a seek there skips frames."""
     key = int(np.searchsorted(keys, end, side="right")) - 1
     return key >= 0 and int(keys[key]) > begin
-
-
-def square_png(picture: NDArray[np.uint8], side_px: int) -> bytes:
-    """PNG of a picture (H, W, 3), black added to make it square (in the middle), resized to `side_px`."""
-    high, wide = picture.shape[:2]
-    side = max(high, wide)
-    square = np.zeros((side, side, 3), dtype=np.uint8)
-    top, left = (side - high) // 2, (side - wide) // 2
-    square[top : top + high, left : left + wide] = picture
-    resized = Image.fromarray(square).resize((side_px, side_px), Image.Resampling.BILINEAR)
-    return encode_png(np.asarray(resized))
 
 
 @contextmanager

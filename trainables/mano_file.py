@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse
+
+from trainables.plain_pickle import ArraysOnly, Refused
 
 _FIELDS = {
     "v_template": (778, 3), "f": (-1, 3), "shapedirs": (778, 3, -1), "posedirs": (778, 3, 135),
@@ -38,12 +39,10 @@ class _Chumpy:
         return np.asarray(self.__dict__["x"])
 
 
-_NUMPY = {"ndarray", "dtype", "_reconstruct", "scalar"}
-_OTHER = {("copyreg", "_reconstructor"), ("builtins", "object"), ("_codecs", "encode")}
+class _ManoArrays(ArraysOnly):
+    """Knows scipy.sparse and chumpy arrays too."""
 
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads numpy, scipy.sparse and chumpy arrays and refuses any other class, so that nothing can run."""
+    admitted = ArraysOnly.admitted | {("copyreg", "_reconstructor"), ("builtins", "object")}
 
     def find_class(self, module: str, name: str) -> Any:
         root = module.split(".")[0]
@@ -51,9 +50,7 @@ class _ArraysOnly(pickle.Unpickler):
             return _Chumpy
         if root == "scipy" and name in {"csc_matrix", "csr_matrix", "coo_matrix"}:
             return getattr(scipy.sparse, name)
-        if (root == "numpy" and name in _NUMPY) or (module, name) in _OTHER:
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"holds {module}.{name}, which is not an array")
+        return super().find_class(module, name)
 
 
 def _plain(value: Any) -> np.ndarray:
@@ -81,8 +78,12 @@ def read_mano(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
             with np.load(file, allow_pickle=False) as data:
                 raw: dict[str, Any] = dict(data)
         else:
-            raw = _ArraysOnly(io.BytesIO(file.read_bytes()), encoding="latin1").load()
+            raw = _ManoArrays(io.BytesIO(file.read_bytes()), encoding="latin1").load()
         arrays = {name: _plain(raw[name]) for name in _FIELDS}
+    except Refused as error:
+        raise HandFileError(
+            f"{file}: holds {error}, which is not an array; use MANO_RIGHT as published"
+        ) from error
     except KeyError as error:
         raise HandFileError(f"{file}: field {error} is missing; use MANO_RIGHT as published") from error
     except Exception as error:  # a damaged pickle can raise almost anything

@@ -19,6 +19,8 @@ from trainables.source_errors import WrongValue
 # Wrist to middle knuckle, metres: adult hands measure 7 to 11 cm, a child's less.
 PALM_RANGE_M = (0.04, 0.15)
 DEPTH_RANGE_M = (0.05, 5.0)
+SPEED_LIMIT_M_PER_S = 5.0  # a joint that is faster was measured wrongly
+MIN_FRAMES = 30  # one window of a second
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,3 +62,7 @@ class WrongType(SourceError):
 
 class WrongValue(SourceError):
     """Not finite, out of range, or in another unit."""
+
+
+class TooShort(WrongValue):
+    """A recording without an unbroken second; it is dropped."""

@@ -80,12 +80,12 @@ def numbers(
     return array
 
 
-def npz_arrays(path: Where, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Arrays of an .npz archive by their names. Raises MissingFile, DamagedFile, MissingField, HostileFile."""
+def npz_arrays(path: Where, names: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Arrays of an .npz archive, those of `names` or all of them. Raises MissingFile, DamagedFile, MissingField, HostileFile."""
     data = read_bytes(path)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: _member(archive, name, path) for name in names}
+            return {name: _member(archive, name, path) for name in names or archive.files}
     except SourceError:
         raise
     except Exception as error:  # numpy and zipfile raise a dozen unrelated types on damaged archives

@@ -35,11 +35,12 @@ from trainables.holoassist_actions import MIN_ACTION_S, action_frames, selected
 from trainables.holoassist_clips import Sources, hands_stage, tracks_stage
 from trainables.holoassist_labels import FineAction, read_labels
 from trainables.holoassist_tables import read_hand, read_pose
-from trainables.holoassist_video import VideoFrames, decode_frames, index_video, square_png
+from trainables.holoassist_video import VideoFrames, decode_frames, index_video
 from trainables.import_parts import keep_part
 from trainables.import_run import Unit
 from trainables.mask_contact import mask_contacts
 from trainables.recorded_clips import hand_vertices
+from trainables.square_picture import square_png
 
 FPS, WIDE, HIGH = 30.0, 896, 504
 EVERY, PX = 10, 224
