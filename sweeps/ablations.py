@@ -7,18 +7,16 @@ Cost: 7 trainings x settings x seeds x folds, each of as many epochs as all stag
 command again resumes, or reuses what is there.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
 # Started as a script, Python looks for modules in this folder instead of the repository.
-sys.path[0] = str(ROOT)
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import click
 
-from sweeps.command import comparison_options, fail_clearly, plan_comparison
+from sweeps.command import compare_and_tell, comparison_options, fail_clearly
 
 # The first is what the others are compared with.
 CONTENDERS: dict[str, dict[str, Any]] = {
@@ -45,13 +43,9 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @comparison_options
 @fail_clearly
-def main(retry: str | None, out: Path | None, **request: Any) -> int:
+def main(**request: Any) -> int:
     """Train LatentAct with and without each of its parts, and compare them on test with intervals and paired tests."""
-    from sweeps.comparison import run_comparison
-
-    plan, store = plan_comparison(kind="ablations", contenders=CONTENDERS, untrained=(), **request)
-    os.chdir(ROOT)  # Ray's workers look for modules where the driver stands
-    return run_comparison(plan, store, out=out, retry_failed=retry == "failed")
+    return compare_and_tell("ablations", CONTENDERS, (), request)
 
 
 if __name__ == "__main__":

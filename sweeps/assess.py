@@ -1,4 +1,4 @@
-"""Figures of trained trials, made on the cluster: validation intervals, and gate and test of the winner."""
+"""Figures of trained trials, made on the cluster: validation errors of all, and gate and test of the winner."""
 
 from __future__ import annotations
 
@@ -22,19 +22,41 @@ from trainables.trial_config import TrialConfig
 from trainables.trivial import evaluate_mean_trajectory
 from trainables.windows import Windows
 
+_OF_WINDOWS = (
+    "setting", "protocol", "mode", "hand_free", "without", "image_encoder", "text_encoder", "window", "stride",
+)  # fmt: skip
 
-def validation_intervals(
-    data: str, config: dict[str, Any], checkpoints: dict[str, str], device: str
+
+def validation_errors(
+    data: str, configs: dict[str, dict[str, Any]], checkpoints: dict[str, str], device: str
 ) -> dict[str, dict[str, Any]]:
-    """Interval of the validation MPJPE (cm) of each checkpoint (identity -> folder), as plain values."""
-    trial = TrialConfig.from_json(config)
+    """What each checkpoint errs on validation: all that selection knows of it.
+
+    `configs` (TrialConfig as JSON) and `checkpoints` (folders) are by identity, and so is the answer, in plain values:
+    "interval" of the validation MPJPE (cm), "errors" per clip (`ClipErrors.from_json` reads them) and the model's
+    number of "parameters".
+    """
     clips = read_clips(data).to(device)
-    val = part_windows(trial, clips, "val")
-    group = setting_group(clips, trial.setting)
-    return {
-        identity: _score(load_checkpoint(url, device), val, group).interval("mpjpe_cm").to_json()
-        for identity, url in checkpoints.items()
-    }
+    found: dict[str, dict[str, Any]] = {}
+    windows: dict[tuple[Any, ...], Windows] = {}
+    trials = {identity: TrialConfig.from_json(configs[identity]) for identity in checkpoints}
+    for identity, trial in sorted(trials.items(), key=lambda item: _seen(item[1])):
+        if _seen(trial) not in windows:
+            # The ones before are not needed any more, and may fill a GPU.
+            windows = {_seen(trial): part_windows(trial, clips, "val")}
+        model = load_checkpoint(checkpoints[identity], device)
+        scores = _score(model, windows[_seen(trial)], setting_group(clips, trial.setting))
+        found[identity] = {
+            "interval": scores.interval("mpjpe_cm").to_json(),
+            "errors": scores.to_json(),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        }
+    return found
+
+
+def _seen(trial: TrialConfig) -> tuple[Any, ...]:
+    """Equal for trials that see the same windows in the same way."""
+    return tuple(getattr(trial, field) for field in _OF_WINDOWS)
 
 
 def examine(data: str, config: dict[str, Any], checkpoint: str, device: str) -> dict[str, Any]:

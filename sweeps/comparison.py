@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeps.comparison_plan import ComparisonPlan
-from sweeps.comparison_table import codebook_of, compare, fold_params, untrained_keys
+from sweeps.comparison_table import compare, fold_params, untrained_keys
 from sweeps.comparison_text import files, markdown, print_comparison
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.readings import keep, kept, trial_key
 from zoo.store import Store
 
 if TYPE_CHECKING:
-    from sweeps.progress import Progress
-    from sweeps.session import Session
+    from sweeps.session import Conduct, Session
 
 Trials = dict[str, TrialRecord]
 Readings = dict[str, dict[str, Any]]
@@ -27,15 +25,14 @@ Readings = dict[str, dict[str, Any]]
 def run_comparison(
     plan: ComparisonPlan,
     store: Store,
+    conduct: Conduct,
     *,
     out: Path | None = None,
-    retry_failed: bool = False,
-    train: Callable[..., Any] | None = None,
 ) -> int:
     """Train what is left, read test once for each trial, print and keep the tables; returns the exit status.
 
-    `out` receives the same files as MLflow: a folder a setting. `train` replaces trainables.trial.train_trial. The
-    status is 1 when a trial failed. Raises SweepError where the plan cannot be carried out.
+    `out` receives the same files as MLflow: a folder a setting. The status is 1 when a trial failed, and 3 when it all
+    was stopped before its end. Raises SweepError where the plan cannot be carried out.
     """
     ledger = Ledger(store, plan.name)
     ledger.plan(plan.record())
@@ -44,17 +41,25 @@ def run_comparison(
     print(f"Comparison {plan.name}: {count}.", flush=True)
     readings = {s: _kept(plan, s, list(settings.get(s, {}).values()), store) for s in plan.settings}
     left = [
-        s for s in plan.settings if _left(plan, s, settings.get(s, {}), readings[s], reports, retry_failed)
+        s
+        for s in plan.settings
+        if _left(plan, s, settings.get(s, {}), readings[s], reports, conduct.retry_failed)
     ]
+    halted = ""
     if left:
         # Ray takes seconds to import and to reach, and is needed from here on alone.
         from sweeps.session import Session
 
-        with Session(plan, store, ledger, train) as session:
-            _carry_on(session, plan, left, settings, readings, reports, retry_failed)
+        with Session(plan, store, conduct) as session:
+            # Another driver may have gone on until a moment ago.
+            settings, reports = session.ledger.read(plan.budget)
+            halted = _carry_on(session, plan, left, settings, readings, reports)
     else:
         print("Nothing is left to train: every trial below was trained before.")
-    return _tell(plan, settings, readings, reports, out)
+    status = _tell(plan, settings, readings, reports, out)
+    if halted:
+        print(f"Ended before its time: {halted}. The same command goes on from here.", file=sys.stderr)
+    return 3 if halted else status
 
 
 def _kept(plan: ComparisonPlan, setting: str, trials: list[TrialRecord], store: Store) -> Readings:
@@ -98,47 +103,38 @@ def _carry_on(
     settings: dict[str, Trials],
     readings: dict[str, Readings],
     reports: dict[str, Any],
-    retry_failed: bool,
-) -> None:
-    """Bring everything to its end."""
+) -> str:
+    """Bring everything to its end; why it ended before that, else an empty text."""
     from sweeps.progress import Progress
+    from sweeps.stopping import BySetting
+    from sweeps.wishes import ListWishes
 
     session.check(settings)
-    every = [trial for setting in left for trial in settings.get(setting, {}).values()]
-    ended = sum(trial.has_ended(retry_failed=retry_failed) for trial in every)
     # Folds and ablations differ in what they are asked: the best of their figures says nothing.
-    progress = Progress(len(plan.points()) * len(left), ended, session.capacity.slots, show_best=False)
+    progress = Progress(
+        {setting: len(plan.points()) for setting in left},
+        session.slots.count,
+        show_best=False,
+        sweep=plan.name,
+        session=session.name,
+        device=session.slots.capacity.device,
+        usd_per_hour=session.conduct.budget.usd_per_hour,
+    )
+    wishes = []
     for setting in left:
-        trials = settings.setdefault(setting, {})
-        _train_setting(session, plan, setting, trials, progress, retry_failed)
+        trials = settings.get(setting, {})
+        done = [
+            t.params for t in trials.values() if t.has_ended(retry_failed=session.conduct.retry_failed)
+        ]
+        wishes.append(ListWishes(setting, "comparison", [p for p in plan.points() if p not in done]))
+    if halted := session.run(wishes, BySetting({}), settings, progress):
+        return halted
+    session.slots.close()
+    for setting in left:
+        trials = settings.get(setting, {})
         readings[setting] = _read_test(session, plan, setting, list(trials.values()))
         reports[setting] = _record(session, plan, setting, trials, readings[setting])
-
-
-def _train_setting(
-    session: Session,
-    plan: ComparisonPlan,
-    setting: str,
-    trials: Trials,
-    progress: Progress,
-    retry_failed: bool,
-) -> None:
-    """Train what has not ended: one trial of each codebook first, then those that take it from the shelf."""
-    following = session.follow(setting, trials, progress, retry_failed=retry_failed)
-    done = [trial.params for trial in following.ended]
-    wanted = [following.announce("comparison", params) for params in plan.points() if params not in done]
-    has_codebook = {codebook_of(plan, setting, t) for t in trials.values() if t.status == "finished"}
-    first: list[TrialRecord] = []
-    second: list[TrialRecord] = []
-    for trial in wanted:
-        codebook = codebook_of(plan, setting, trial)
-        if trial.status == "finished" or codebook is None or codebook not in has_codebook:
-            first.append(trial)
-            has_codebook.add(codebook)
-        else:
-            second.append(trial)
-    for wave in (first, second):
-        following.run(wave, stop_early=False)
+    return ""
 
 
 def _read_test(session: Session, plan: ComparisonPlan, setting: str, trials: list[TrialRecord]) -> Readings:
@@ -146,12 +142,12 @@ def _read_test(session: Session, plan: ComparisonPlan, setting: str, trials: lis
     import ray
 
     from sweeps import readings as tasks
-    from sweeps.plan import SweepError
+    from sweeps.errors import SweepError
     from trainables.ray_train import CPUS_PER_WORKER
 
     found = _kept(plan, setting, trials, session.store)
-    task = ray.remote(num_cpus=CPUS_PER_WORKER, num_gpus=1 if session.capacity.use_gpu else 0)
-    device = session.capacity.device
+    task = ray.remote(num_cpus=CPUS_PER_WORKER, num_gpus=session.slots.capacity.resources.get("GPU", 0))
+    device = session.slots.capacity.device
     running: dict[Any, list[str]] = {}  # a task -> the keys of what it reads
     for trial in trials:
         key = trial_key(trial.identity, trial.epochs)

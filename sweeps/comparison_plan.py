@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sweeps.plan import Plan, SweepError
+from sweeps.errors import SweepError
+from sweeps.plan import Plan
 from trainables.trial_config import METHODS, TrialConfig
 
 # Fields of a trial that a comparison decides by itself.

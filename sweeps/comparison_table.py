@@ -15,7 +15,7 @@ from trainables.clip_errors import ClipErrors, paired_difference
 from trainables.intervals import Interval
 from trainables.joined_errors import average_seeds, join_folds
 from trainables.significance import holm, paired_p
-from trainables.trial_config import codebook_identity
+from trainables.trial_config import stage_identities
 
 METRICS = ("mpjpe_cm", "contact_f1")
 Readings = Mapping[str, Mapping[str, Any]]  # by their key in the store
@@ -150,25 +150,24 @@ def _joined(readings: Sequence[Mapping[str, Any]]) -> ClipErrors:
 def _seconds(
     plan: ComparisonPlan, setting: str, trial: TrialRecord, trials: Sequence[TrialRecord]
 ) -> tuple[float, bool]:
-    """Seconds of a trial's training, with those of a codebook that it took from the shelf; whether that is unknown."""
-    config = plan.config(setting, **trial.params)
-    own = sum(trial.stage_seconds.values())
-    if "codebook" not in config.stages or "codebook" in trial.stage_seconds:
-        return own, False
-    for other in trials:
-        if "codebook" in other.stage_seconds and codebook_of(plan, setting, other) == codebook_of(
-            plan, setting, trial
-        ):
-            return own + other.stage_seconds["codebook"], False
-    return own, True
+    """Seconds of a trial's training, with those of stages that it took from the shelf; whether one of them is unknown."""
+    seconds, unknown = sum(trial.stage_seconds.values()), False
+    for stage, identity in _stages_of(plan, setting, trial).items():
+        if stage in trial.stage_seconds:
+            continue
+        others = [
+            other.stage_seconds[stage]
+            for other in trials
+            if stage in other.stage_seconds and _stages_of(plan, setting, other).get(stage) == identity
+        ]
+        seconds, unknown = seconds + (others[0] if others else 0.0), unknown or not others
+    return seconds, unknown
 
 
-def codebook_of(plan: ComparisonPlan, setting: str, trial: TrialRecord) -> str | None:
-    """Equal for trials that stand on one codebook; None where a trial has none."""
+def _stages_of(plan: ComparisonPlan, setting: str, trial: TrialRecord) -> dict[str, str]:
+    """Equal, stage by stage, for trials that stand on the same codebook and indexer."""
     config = plan.config(setting, **trial.params)
-    if "codebook" not in config.stages:
-        return None
-    return codebook_identity(config, plan.data_digest, workers=plan.workers, device="")
+    return stage_identities(config, plan.data_digest, workers=plan.workers, device="")
 
 
 def _tested(rows: Sequence[Row], reference: str) -> list[Row]:

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from sweeps.input_facts import input_facts, input_warnings, text_counts
 from sweeps.opened_model import OpenedModel
-from sweeps.plan import SweepError
+from sweeps.errors import SweepError
 from sweeps.seen_pictures import as_the_model_sees, check_features
 from sweeps.still_hands import STILL_HANDS, still_hand
 from sweeps.training_overlap import overlap_notes

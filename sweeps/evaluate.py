@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweeps.command import fail_clearly
-from sweeps.plan import SweepError
+from sweeps.errors import SweepError
 from zoo import settings as zoo_settings
 
 EXAMPLES = """

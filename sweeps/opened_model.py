@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import zoo
-from sweeps.plan import SweepError
+from sweeps.errors import SweepError
 from sweeps.start_from import architecture
 from trainables.latentact import LatentAct, ModelError
 from trainables.mano_file import HandFileError

@@ -4,68 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sweeps.errors import SweepError
+from sweeps.space import DECIDED, OBJECTIVES, Axis, Objective
 from trainables.trial_config import TrialConfig
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
-
-
-class SweepError(ValueError):
-    """A request that cannot be carried out; the message says what is wrong and what to do about it."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One searched whole number: every value from `low` to `high`, or the listed `choices` alone.
-
-    `log` spreads the draws of a range evenly over its magnitudes.
-    """
-
-    low: int
-    high: int
-    choices: tuple[int, ...] = ()
-    log: bool = False
-
-    @classmethod
-    def parse(cls, text: str, option: str, *, log: bool = False) -> Axis:
-        """Read `LOW:HIGH` (both included), `A,B,C` or `A`; raises SweepError that names `option`."""
-        remedy = f"{option} takes LOW:HIGH, A,B,C or one whole number above zero; it was given {text!r}"
-        try:
-            bounds = [int(part) for part in re.split("[:,]", text)]
-        except ValueError:
-            raise SweepError(f"{remedy}.") from None
-        if min(bounds) < 1 or (":" in text and ("," in text or len(bounds) != 2)):
-            raise SweepError(f"{remedy}.")
-        if ":" in text:
-            low, high = bounds
-            if low > high:
-                raise SweepError(f"{option} {text}: the range is empty; did you mean {high}:{low}?")
-            return cls(low, high, log=log)
-        choices = tuple(sorted(set(bounds)))
-        return cls(choices[0], choices[-1], choices)
-
-    @property
-    def values(self) -> Sequence[int]:
-        return self.choices or range(self.low, self.high + 1)
-
-    def distribution(self) -> BaseDistribution:
-        """The same values for Optuna."""
-        from optuna.distributions import CategoricalDistribution, IntDistribution
-
-        if self.choices:
-            return CategoricalDistribution(self.choices)
-        return IntDistribution(self.low, self.high, log=self.log)
-
-    def __str__(self) -> str:
-        return ",".join(map(str, self.choices)) or f"{self.low}:{self.high}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +35,7 @@ class Plan(ABC):
     epochs: int
     seeds: int
     seed: int
-    workers: int
+    workers: str  # of a trial: "2", or "1:4" where Ray Train may grow and shrink it
     protocol: str
     fixed: tuple[tuple[str, Any], ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
@@ -108,7 +58,7 @@ class Plan(ABC):
 
     def counts(self) -> dict[str, int]:
         """Options that must be above zero."""
-        return {"--epochs": self.epochs, "--seeds": self.seeds, "--workers": self.workers}
+        return {"--epochs": self.epochs, "--seeds": self.seeds}
 
     def record(self) -> dict[str, Any]:
         """The plan as the ledger keeps and compares it (JSON); where the data lies is no part of it."""
@@ -134,50 +84,72 @@ class Plan(ABC):
         return self.config(setting, **params).epochs
 
 
+SEARCHES = ("tpe", "random", "grid", "gp")
+STOPPINGS = ("asha", "hyperband", "pareto", "none")
+
+
 @dataclass(frozen=True, kw_only=True)
 class SweepPlan(Plan):
-    """A search: `trials` is the number of suggestions a setting, `seeds` how often its finalists are trained in all."""
+    """A search over `axes`: `trials` suggestions a setting, then `finalists` trained again with up to `seeds` seeds.
+
+    `search` (of SEARCHES) says how points are chosen, `stopping` (of STOPPINGS) which trials end early.
+    """
 
     kind: str = "codebook-size"
-    codes: Axis
-    depth: Axis
+    axes: tuple[Axis, ...]
+    search: str = "tpe"
+    objectives: tuple[Objective, ...] = (OBJECTIVES["mpjpe_cm"],)
+    stopping: str = "asha"
     trials: int
+    finalists: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        searched = [axis.field for axis in self.axes]
+        if twice := [name for name in dict(self.fixed) if name in searched]:
+            raise SweepError(f"--set {twice[0]}: this sweep searches it; leave one of the two out.")
+        # What cannot be is refused before anything is trained.
+        for axis in self.axes:
+            for value in (axis.choices or (axis.low, axis.high)):
+                kind = int if axis.kind == "int" else type(value)
+                others = {a.field: (a.choices or (a.low,))[0] for a in self.axes if a is not axis and a.kind != "int"}
+                others |= {a.field: int(a.low) for a in self.axes if a is not axis and a.kind == "int"}
+                self.config(self.settings[0], **others, **{axis.field: kind(value)})
 
     def counts(self) -> dict[str, int]:
-        return {"--trials": self.trials, **super().counts()}
+        return {"--trials": self.trials, "--finalists": self.finalists, **super().counts()}
 
     def record(self) -> dict[str, Any]:
-        searched = {"codes": str(self.codes), "depth": str(self.depth), "trials": self.trials}
-        return super().record() | searched
+        return super().record() | {
+            "space": {axis.field: str(axis) for axis in self.axes},
+            "search": self.search,
+            "objectives": [objective.metric for objective in self.objectives],
+            "stopping": self.stopping,
+            "trials": self.trials,
+            "finalists": self.finalists,
+        }
 
     def trials_of(self) -> int:
         """How many suggestions a setting can give at most: the space may hold fewer than asked for."""
-        return min(self.trials, len(self.codes.values) * len(self.depth.values))
+        sizes = [len(axis.values) if axis.values is not None else self.trials for axis in self.axes]
+        return min(self.trials, math.prod(sizes))
 
     def config(self, setting: str, **params: Any) -> TrialConfig:
-        """`params`: codes, depth and, where it is not the plan's, seed."""
+        """`params`: a value for every axis and, where it is not the plan's, seed."""
         return TrialConfig(
             setting=setting,
             protocol=self.protocol,
-            codes=params["codes"],
-            decoder_depth=params["depth"],
             epochs=self.epochs,
-            seed=params.get("seed", self.seed),
-            **dict(self.fixed),
+            **{"seed": self.seed, **dict(self.fixed), **params},
         )
 
 
-# Fields of a trial that options of their own decide, and those that no forecast may have (`without`: the oracle).
-_DECIDED = ("setting", "method", "protocol", "epochs", "seed", "without", "start_from")
-SEARCHED = ("codes", "decoder_depth")
-
-
-def parse_fixed(texts: Sequence[str], decided: Sequence[str] = SEARCHED) -> tuple[tuple[str, Any], ...]:
+def parse_fixed(texts: Sequence[str], decided: Sequence[str] = ()) -> tuple[tuple[str, Any], ...]:
     """Read `--set FIELD=VALUE`, each a field of TrialConfig and none that the script itself has `decided`.
 
     Raises SweepError that lists the fields.
     """
-    defaults = {f.name: f.default for f in fields(TrialConfig) if f.name not in (*_DECIDED, *decided)}
+    defaults = {f.name: f.default for f in fields(TrialConfig) if f.name not in (*DECIDED, *decided)}
     fixed = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 
 import zoo
 from sweeps import assess
-from sweeps.capacity import Capacity
 from sweeps.card import show, write_card
-from sweeps.ledger import Ledger, TrialRecord
+from sweeps.ledger import TrialRecord
 from sweeps.plan import SweepPlan
 from sweeps.readings import keep, kept
-from sweeps.selection import rank
+from sweeps.selection import compared, rank
 from sweeps.tracking import Tracking
+from sweeps.verdict import candidate, verdict
 from trainables.model_folder import fetch_model
 from trainables.ray_train import CPUS_PER_WORKER
 from zoo.errors import GateRefused
 from zoo.names import Name
 from zoo.store import Store
 
+if TYPE_CHECKING:
+    from sweeps.session import Session
+
 # Beyond these places a leaderboard shows figures without intervals.
-_WITH_INTERVAL = 8
+_WITH_INTERVAL = 16
 
 
 def model_name(plan: SweepPlan, setting: str) -> str:
@@ -34,47 +37,56 @@ def model_name(plan: SweepPlan, setting: str) -> str:
     return str(Name(data=plan.data_name, setting=setting.partition(":")[0], interpolate=interpolate))
 
 
-def publish_best(
-    plan: SweepPlan,
-    setting: str,
-    trials: list[TrialRecord],
-    store: Store,
-    ledger: Ledger,
-    capacity: Capacity,
-    tracking: Tracking,
+def conclude(
+    plan: SweepPlan, setting: str, trials: list[TrialRecord], session: Session, *, publish: bool
 ) -> dict[str, Any]:
-    """Assess the finished trials, offer the best to the zoo and its gate, and write down what came of it.
+    """Choose among the finished trials, offer the winner to the zoo and its gate, and write down what came of it.
 
     Selection knows validation figures alone. Returns the report that the ledger keeps (JSON); its `lines` end the
     leaderboard. A gate that refuses is no error: the champion stays, and the report says why.
     """
-    ranked = rank(trials)
-    best = ranked[0].trials[0]
-    shown = [trial for configuration in ranked for trial in configuration.trials][:_WITH_INTERVAL]
-    print(f"[{setting}] reading gate and test for the best: {best.params}", flush=True)
-    task = ray.remote(num_cpus=CPUS_PER_WORKER, num_gpus=1 if capacity.use_gpu else 0)
-    config = plan.config(setting, **best.params).to_json()
-    intervals = task(assess.validation_intervals).remote(
-        plan.data, config, {trial.identity: trial.checkpoint for trial in shown}, capacity.device
+    device, store = session.slots.capacity.device, session.store
+    task = ray.remote(num_cpus=CPUS_PER_WORKER, num_gpus=session.slots.capacity.resources.get("GPU", 0))
+    considered = compared(trials, plan.finalists)
+    shown = [t for c in (*considered, *rank(trials)) for t in c.trials]
+    shown = list({t.identity: t for t in shown if t.checkpoint}.values())[:_WITH_INTERVAL]
+    read = {t.identity for t in shown}
+    considered = [c for c in considered if all(t.identity in read for t in c.trials)]
+    if not considered:
+        return {"lines": [f"The checkpoints of {setting}'s best trials were swept away: nothing to choose from."]}
+    print(f"[{setting}] reading validation errors of {len(shown)} trials", flush=True)
+    errors = ray.get(
+        task(assess.validation_errors).remote(
+            plan.data,
+            {t.identity: plan.config(setting, **t.params).to_json() for t in shown},
+            {t.identity: t.checkpoint for t in shown},
+            device,
+        )
     )
-    metrics = _examine_once(plan, best, config, store, task(assess.examine), capacity.device)
+    decided = verdict([candidate(c, errors) for c in considered], seeds=len(considered[0].trials))
+    winner = next(c for c in considered if c.key == decided.winner)
+    best = winner.trials[0]
     report: dict[str, Any] = {
         "identity": best.identity,
-        "val": ray.get(intervals),
-        "test": metrics["test"],
-        "trivial": metrics["trivial"],
+        "val": {identity: reading["interval"] for identity, reading in errors.items()},
+        "verdict": decided.to_json(),
+        "lines": [],
     }
-    lines = _figures(metrics)
-    tags = {}
-    if ":" in setting:
-        lines.append("One fold's model stands for no setting: it is not published.")
-    else:
-        tags = _offer(plan, setting, best, metrics, store, tracking, lines)
-    tracking.summarised(setting, _summary(best, metrics), tags)
-    if (address := tracking.address(setting)) is not None:
-        lines.append(f"MLflow:      {address}")
-    report |= {"lines": lines, **tags}
-    ledger.published(setting, report)
+    if publish:
+        print(f"[{setting}] reading gate and test for {winner.name}", flush=True)
+        config = plan.config(setting, **best.params).to_json()
+        metrics = _examine_once(plan, best, config, store, task(assess.examine), device)
+        report |= {"test": metrics["test"], "trivial": metrics["trivial"], "hand": metrics["hand"]}
+        lines, tags = _figures(metrics), {}
+        if ":" in setting:
+            lines.append("One fold's model stands for no setting: it is not published.")
+        else:
+            tags = _offer(plan, setting, best, metrics, store, session.tracking, lines)
+        session.tracking.summarised(setting, _summary(best, metrics), tags)
+        report |= {"lines": lines, **tags}
+    if (address := session.tracking.address(setting)) is not None:
+        report["lines"].append(f"MLflow:      {address}")
+    session.ledger.published(setting, report)
     return report
 
 

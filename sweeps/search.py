@@ -1,114 +1,205 @@
-"""Which configuration is tried next: Optuna's TPE over what the ledger knows."""
+"""Which trial starts next, over all settings of a plan: what Tune asks whenever it could start one.
+
+A trial starts on a free slot when nobody else trains it, and when the codebook and the indexer that it stands on are
+on their shelves or nobody trains them: then this trial does, under a claim, and those that need the same wait meanwhile.
+"""
 
 from __future__ import annotations
 
-import itertools
-import logging
-import random
-import warnings
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-import optuna
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
-from sweeps.plan import Axis
+from sweeps.claims import Claims
+from sweeps.ledger import TrialRecord
+from sweeps.slots import Slots
+from sweeps.wishes import Candidate, SearchWishes, Wishes
+from trainables.trial_config import ConfigError
 
-METRIC = "mpjpe_cm"
-# In a small space TPE keeps proposing what it likes best; after this many repeats, any new point will do.
-_REPEATS = 10
+# How often somebody else's claim is looked at again.
+_LOOK_EVERY_S = 1.0
 
 
-class LedgerSearch(OptunaSearch):
-    """TPE that never tries a point twice and announces each point before it is trained.
+@dataclass
+class Started:
+    """A candidate that has become a trial: `claims` are those that it holds, (kind, identity)."""
 
-    `announce(params)` is called for a point that is new to the sweep. It returns the trial to run, or
-    the point's validation MPJPE (cm) where another sweep has trained the same trial already.
+    candidate: Candidate
+    record: TrialRecord
+    slot: str = ""
+    claims: list[tuple[str, str]] = field(default_factory=list)
+    looked_s: float = 0.0
+
+
+class SweepSearch(Searcher):
+    """Gives the settings' wishes to Tune, fewest running first.
+
+    Args:
+        announce: writes a candidate to the ledger; its record, finished where it was trained before.
+        settle: looks in the ledger again whether a trial has been finished.
+        job: (started) -> what the workers and Tune are given, without the slot.
+        stages: (candidate) -> identity of each stage that can be shared.
+        shelved: (stage, identity) -> whether it lies on its shelf.
+        halted: whether nothing new is to start.
+        waiting: told now and then why nothing starts.
     """
 
     def __init__(
         self,
-        axes: dict[str, Axis],
+        wishes: Sequence[Wishes],
+        slots: Slots,
+        claims: Claims,
         *,
-        seed: int,
-        trials: int,
-        known: Iterable[tuple[dict[str, int], float | None]],
-        unfinished: list[dict[str, int]],
-        announce: Callable[[dict[str, int]], dict[str, Any] | float],
+        announce: Callable[[Candidate], TrialRecord],
+        settle: Callable[[TrialRecord], None],
+        job: Callable[[Started], dict[str, Any]],
+        stages: Callable[[Candidate], dict[str, str]],
+        shelved: Callable[[str, str], bool],
+        halted: Callable[[], bool],
+        waiting: Callable[[str], None],
     ) -> None:
-        """`known` are the sweep's ended points with their figure (None: failed), in the order of their
-        start; `unfinished` those that were cut off, which come first; `trials` is how many more to give."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        logging.getLogger("ray.tune.search.optuna").setLevel(logging.ERROR)
-        known = list(known)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            sampler = optuna.samplers.TPESampler(
-                # Another seed after a resume, or the first draws would repeat what is known.
-                seed=seed + len(known) + len(unfinished),
-                n_startup_trials=max(2, min(10, (trials + len(known)) // 3)),
-                constant_liar=True,
-            )
-        super().__init__(
-            space={name: axis.distribution() for name, axis in axes.items()},
-            metric=METRIC,
-            mode="min",
-            sampler=sampler,
-            points_to_evaluate=unfinished or None,
-        )
-        self._axes = axes
-        self._random = random.Random(seed)
-        self._left = trials
-        self._announce = announce
-        self._seen: set[tuple[tuple[str, int], ...]] = set()
-        for params, value in known:
-            self._seen.add(_key(params))
-            if value is not None:
-                self.add_evaluated_point(params, value)
-
-    @property
-    def _study(self) -> optuna.Study:
-        assert self._ot_study is not None  # the base class makes it where it is given a space
-        return self._ot_study
+        super().__init__()
+        self._wishes = {w.setting: w for w in wishes}
+        self._slots, self._claims = slots, claims
+        self._announce, self._settle, self._job = announce, settle, job
+        self._stages, self._shelved = stages, shelved
+        self._halted, self._waiting = halted, waiting
+        self._running: dict[str, Started] = {}  # by identity
+        self._deferred: list[Started] = []
+        self._own: set[tuple[str, str]] = set()  # stages that trials of this driver train
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial to run, or that there is none."""
-        repeats = 0
-        while self._left:
-            params = {name: int(value) for name, value in (super().suggest(trial_id) or {}).items()}
-            if _key(params) in self._seen:
-                self._study.tell(self._ot_trials.pop(trial_id), state=optuna.trial.TrialState.FAIL)
-                repeats += 1
-                if repeats >= _REPEATS:
-                    self._study.enqueue_trial(self._any_unseen())
+        if self._halted() or self._finished():
+            return Searcher.FINISHED
+        slot = self._slots.take()
+        if slot is None:
+            return None
+        counts = {setting: 0 for setting in self._wishes}
+        for started in self._running.values():
+            counts[started.candidate.setting] += 1
+        for setting in sorted(counts, key=lambda s: counts[s]):
+            started = self._startable(setting)
+            if started is not None:
+                started.slot = slot
+                self._running[started.record.identity] = started
+                return {**self._job(started), "slot": slot}
+        self._slots.give_back(slot)
+        if self._finished():
+            return Searcher.FINISHED
+        if not self._running:
+            others = sorted({d.record.reason for d in self._deferred if d.record.reason})
+            self._waiting("; ".join(others) or "nothing can start yet")
+        return None
+
+    def reported(self, identity: str, result: dict[str, Any]) -> None:
+        """A running trial's figures: a stage that lies behind it is there for the others."""
+        started = self._running[identity]
+        stage = result.get("figures", {}).get("stage")
+        if stage in ("indexer", "predictor"):
+            self._release(started, ["codebook"] + (["indexer"] if stage == "predictor" else []))
+        wishes = self._wishes[started.candidate.setting]
+        if isinstance(wishes, SearchWishes) and "best" in result:
+            wishes.reported(started.candidate, result)
+
+    def ended(self, record: TrialRecord, *, again: Candidate | None = None) -> None:
+        """A trial is over; `again` takes its place, with the same wish."""
+        started = self._running.pop(record.identity)
+        self._slots.give_back(started.slot)
+        self._release(started, [kind for kind, _ in started.claims])
+        if again is not None:
+            self._deferred.append(Started(again, self._announce(again)))
+        elif record.status != "unfinished":
+            self._wishes[started.candidate.setting].ended(started.candidate, record)
+
+    def started(self, identity: str) -> Started:
+        return self._running[identity]
+
+    def _finished(self) -> bool:
+        return not self._running and not self._deferred and all(w.done for w in self._wishes.values())
+
+    def _startable(self, setting: str) -> Started | None:
+        """A trial of the setting that may start now."""
+        mine = [d for d in self._deferred if d.candidate.setting == setting]
+        for deferred in mine:
+            if time.monotonic() - deferred.looked_s >= _LOOK_EVERY_S and self._claimed(deferred):
+                self._deferred.remove(deferred)
+                if self._settled(deferred):
+                    continue
+                return deferred
+        # Not more than can start: what waits here has been taken out of the search.
+        while len([d for d in self._deferred if d.candidate.setting == setting]) < self._slots.count:
+            candidate = self._wishes[setting].next()
+            if candidate is None:
+                return None
+            try:
+                started = Started(candidate, self._announce(candidate))
+            except ConfigError as error:
+                failed = TrialRecord("", setting, candidate.phase, candidate.params)
+                failed.status, failed.reason = "failed", str(error)
+                self._wishes[setting].ended(candidate, failed)
                 continue
-            repeats = 0
-            self._seen.add(_key(params))
-            self._left -= 1
-            trial = self._announce(params)
-            if isinstance(trial, dict):
-                return trial
-            self._study.tell(self._ot_trials.pop(trial_id), trial)
-        return Searcher.FINISHED
+            if self._settled(started):
+                continue
+            if self._claimed(started):
+                if not self._settled(started):
+                    return started
+            else:
+                self._deferred.append(started)
+        return None
 
-    def _any_unseen(self) -> dict[str, int]:
-        every = itertools.product(*(axis.values for axis in self._axes.values()))
-        points = (dict(zip(self._axes, point, strict=True)) for point in every)
-        return self._random.choice([point for point in points if _key(point) not in self._seen])
+    def _settled(self, started: Started) -> bool:
+        """Whether the trial has been finished elsewhere, and needs no slot."""
+        if started.record.status != "finished":
+            return False
+        self._release(started, [kind for kind, _ in started.claims])
+        self._wishes[started.candidate.setting].ended(started.candidate, started.record)
+        return True
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        # Codebook and indexer epochs carry no validation MPJPE, which OptunaSearch takes for granted.
-        if METRIC in result:
-            super().on_trial_result(trial_id, result)
+    def _claimed(self, started: Started) -> bool:
+        """Try to get hold of the trial and of every stage it would have to train first."""
+        started.looked_s = time.monotonic()
+        record = started.record
+        if ("trial", record.identity) not in started.claims:
+            holder = self._claims.take("trial", record.identity)
+            if holder is not None:
+                record.reason = f"{holder} trains {record.identity}"
+                return False
+            started.claims.append(("trial", record.identity))
+            # It may have been finished between the last look and the claim.
+            self._settle(record)
+            if record.status == "finished":
+                return True
+        for stage, identity in self._stages(started.candidate).items():
+            key = (stage, identity)
+            if key in started.claims or self._shelved(stage, identity):
+                continue
+            holder = "a trial of this sweep" if key in self._own else self._claims.take(*key)
+            if holder is not None:
+                record.reason = f"{holder} trains {stage} {identity}"
+                return False
+            self._own.add(key)
+            started.claims.append(key)
+        record.reason = ""
+        return True
+
+    def _release(self, started: Started, kinds: list[str]) -> None:
+        for key in [key for key in started.claims if key[0] in kinds]:
+            started.claims.remove(key)
+            self._own.discard(key)
+            self._claims.release(*key)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Nothing: the recorder says what became of a trial."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger holds all that a later sweep needs to go on."""
 
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, likewise."""
+
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its parts for a resume of its own, and a connection to the ledger cannot be pickled.
+        # Tune pickles its parts for a resume of its own, and connections cannot be pickled.
         return {}
-
-
-def _key(params: dict[str, int]) -> tuple[tuple[str, int], ...]:
-    return tuple(sorted(params.items()))

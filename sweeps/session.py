@@ -1,68 +1,151 @@
-"""A Ray cluster on which the trials of one plan run, and everything that follows them."""
+"""One driver of a plan on a Ray cluster: alone under the plan's name, with slots to train on, a ledger and MLflow."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
-from collections.abc import Callable
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray.tune.search import Searcher
+from ray.tune.schedulers import TrialScheduler
 
-from sweeps.capacity import Capacity
+from sweeps.capacity import Workers
+from sweeps.claims import Claims
+from sweeps.errors import SweepError
+from sweeps.halt import Halt
 from sweeps.ledger import Ledger, TrialRecord
-from sweeps.plan import Plan, SweepError
+from sweeps.live import write_live
+from sweeps.plan import Plan
+from sweeps.prices import Budget
 from sweeps.progress import Progress
 from sweeps.recorder import Recorder
 from sweeps.run import run_trials
+from sweeps.search import Started, SweepSearch
+from sweeps.slots import Slots
 from sweeps.tracking import Tracking
+from sweeps.warm_group import IDLE_S
+from sweeps.wishes import Candidate, Wishes
 from trainables.code_digest import code_digest
-from trainables.trial_config import trial_identity
+from trainables.trial_config import stage_identities, trial_identity
+from zoo.errors import ObjectMissing, StoreError
 from zoo.store import Store
 
 Trials = dict[str, TrialRecord]
 _HEAD_TIMEOUT_S = 10.0
+_LIVE_EVERY_S = 5.0
+# A dead driver's claim on the name comes over after 20 s.
+_NAME_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conduct:
+    """How a plan is carried out; nothing of it changes what a trial comes to.
+
+    `parallel` trials at once (None: as many as the cluster has places for), `budget` over all runs, `hang_after_s` until
+    an epoch counts as hung, `idle_s` until workers without a trial give their place back, `train` in place of
+    trainables.trial.train_trial.
+    """
+
+    parallel: int | None = None
+    budget: Budget = Budget(None, None, None)
+    hang_after_s: float = 1200.0
+    idle_s: float = IDLE_S
+    retry_failed: bool = False
+    train: Callable[..., Any] | None = None
 
 
 class Session:
-    """Joins the cluster when it is entered and leaves it again; `train` stands in for trainables.trial.train_trial."""
+    """Joins the cluster when it is entered and leaves it again."""
 
-    def __init__(self, plan: Plan, store: Store, ledger: Ledger, train: Callable[..., Any] | None) -> None:
-        self.plan = plan
-        self.store = store
-        self.ledger = ledger
-        self.train = train
+    def __init__(self, plan: Plan, store: Store, conduct: Conduct) -> None:
+        self.plan, self.store, self.conduct = plan, store, conduct
+        self.name = f"{re.sub('[^a-z0-9]', '-', socket.gethostname().lower())[:40]}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
+        self.ledger = Ledger(store, plan.name, self.name)
+        self.claims = Claims(store, self.name)
+        self._shelved: set[tuple[str, str]] = set()
+        self._live_s = 0.0
 
     def __enter__(self) -> Self:
-        connect()
+        self.claims.__enter__()
         try:
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            self.capacity = Capacity.measure(nodes, self.plan.workers)
+            self._take_name()
+            connect()
+            self._begin()
         except BaseException:
+            self.claims.__exit__(*sys.exc_info())
             ray.shutdown()
             raise
-        where = f"{self.plan.workers} worker(s) each, on {self.capacity.device}"
-        print(f"{self.capacity.slots} trials at once, {where}.")
-        tags = {"latentact.code": code_digest()[:16]}
-        self.tracking = Tracking(os.environ.get("MLFLOW_TRACKING_URI"), self.plan, tags)
         return self
 
+    def _begin(self) -> None:
+        conduct = self.conduct
+        self.slots = Slots(
+            Workers.parse(self.plan.workers),
+            session=self.name,
+            storage=f"{self.store.url}/groups",
+            parallel=conduct.parallel,
+            idle_s=conduct.idle_s,
+            train=conduct.train,
+        )
+        self.ledger.clear_stop()
+        self.ledger.note(
+            "session",
+            slots=self.slots.count,
+            device=self.slots.capacity.device,
+            workers=self.plan.workers,
+            usd_per_hour=conduct.budget.usd_per_hour,
+            nodes=sum(node["Alive"] for node in ray.nodes()),
+            command=" ".join(sys.argv),
+        )
+        print(
+            f"{self.slots.count} trials at once, {self.plan.workers} worker(s) each, on "
+            f"{self.slots.capacity.device}; this driver is {self.name}.",
+            flush=True,
+        )
+        tags = {"latentact.code": code_digest()[:16]}
+        self.tracking = Tracking(os.environ.get("MLFLOW_TRACKING_URI"), self.plan, tags)
+
+    def _take_name(self) -> None:
+        """The plan's name is this driver's alone."""
+        deadline, told = time.monotonic() + _NAME_TIMEOUT_S, False
+        while (holder := self.claims.take("sweep", self.plan.name)) is not None:
+            if time.monotonic() > deadline:
+                raise SweepError(
+                    f"{self.plan.name} is being run by {holder}: watch it with `python -m sweeps watch "
+                    f"{self.plan.name}`, stop it with `python -m sweeps stop {self.plan.name}`, or give another --name."
+                )
+            if not told:
+                print(f"{self.plan.name} was begun by {holder}: looking whether that still lives.", flush=True)
+                told = True
+            time.sleep(1.0)
+
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.slots.close()
         if kind is None:
             self.tracking.close()
+            self.ledger.compact()
+        self.claims.__exit__(kind, error, trace)
         ray.shutdown()
 
     def identity(self, setting: str, params: dict[str, Any]) -> str:
         """The identity that a trial has on this cluster."""
-        return trial_identity(
-            self.plan.config(setting, **params),
-            self.plan.data_digest,
-            workers=self.plan.workers,
-            device=self.capacity.device,
-        )
+        return trial_identity(self.plan.config(setting, **params), self.plan.data_digest, **self._where)
+
+    @property
+    def _where(self) -> dict[str, str]:
+        return {"workers": self.plan.workers, "device": self.slots.capacity.device}
+
+    def _stages(self, candidate: Candidate) -> dict[str, str]:
+        config = self.plan.config(candidate.setting, **candidate.params)
+        return stage_identities(config, self.plan.data_digest, **self._where)
 
     def check(self, settings: dict[str, Trials]) -> None:
         """Trials begun on other hardware or with other code cannot be continued or compared here."""
@@ -71,54 +154,93 @@ class Session:
                 if identity != self.identity(setting, trial.params):
                     raise SweepError(
                         f"Sweep {self.plan.name} was begun on another kind of device than this cluster's "
-                        f"{self.capacity.device}; go on with it there, or give this one another --name."
+                        f"{self.slots.capacity.device}; go on with it there, or give this one another --name."
                     )
 
-    def follow(self, setting: str, trials: Trials, progress: Progress, *, retry_failed: bool) -> Following:
-        """Begin with a setting; `trials` are its records by identity, which are brought up to date."""
-        ended = [trial for trial in trials.values() if trial.has_ended(retry_failed=retry_failed)]
-        progress.enter(setting, ended)
-        self.tracking.setting(setting)
-        recorder = Recorder(self.plan, self.ledger, progress, self.tracking, trials)
-        return Following(self, setting, recorder, ended)
+    def run(
+        self,
+        wishes: Sequence[Wishes],
+        scheduler: TrialScheduler,
+        settings: dict[str, Trials],
+        progress: Progress,
+    ) -> str:
+        """Train until no wish is left; returns why it ended before that, else an empty text.
 
+        `settings` are the records by setting and identity, which are brought up to date.
+        """
+        for wish in wishes:
+            trials = list(settings.setdefault(wish.setting, {}).values())
+            progress.enter(
+                wish.setting, [t for t in trials if t.has_ended(retry_failed=self.conduct.retry_failed)]
+            )
+            self.tracking.setting(wish.setting)
 
-class Following:
-    """The trials of one setting: announced to the ledger first, then trained."""
+        def used_up() -> str | None:
+            self._show(progress)
+            progress.slots = self.slots.count
+            return self.conduct.budget.spent(progress.worker_seconds)
 
-    def __init__(self, session: Session, setting: str, recorder: Recorder, ended: list[TrialRecord]) -> None:
-        self._session, self._setting, self._recorder = session, setting, recorder
-        self.ended = ended  # before it began
-
-    def announce(self, phase: str, params: dict[str, Any]) -> TrialRecord:
-        """Put a trial in the ledger; it comes back finished where another sweep has trained it."""
-        identity = self._session.identity(self._setting, params)
-        return self._recorder.begin(self._setting, phase, params, identity)
-
-    def suggestion(self, trial: TrialRecord) -> dict[str, Any]:
-        """What `run` trains."""
-        config = self._session.plan.config(self._setting, **trial.params)
-        return {"identity": trial.identity, "config": config.to_json()}
-
-    def run(self, trials: list[TrialRecord] | Searcher, *, stop_early: bool) -> None:
-        """Train what is not finished of the given trials, or what a searcher suggests; returns when all have ended."""
-        searcher = trials if isinstance(trials, Searcher) else None
-        left = [] if isinstance(trials, Searcher) else [t for t in trials if t.status != "finished"]
-        if searcher is None and not left:
-            return
-        session = self._session
-        run_trials(
-            searcher=searcher,
-            trials=[self.suggestion(trial) for trial in left],
-            stop_early=stop_early,
-            epochs=session.plan.epochs,
-            capacity=session.capacity,
-            recorder=self._recorder,
-            data=session.plan.data,
-            store_url=session.store.url,
-            start_from=session.plan.start_url or None,
-            train=session.train,
+        halt = Halt(self.ledger.stop_asked, used_up)
+        recorder = Recorder(
+            self.plan, self.ledger, progress, self.tracking, settings, self.slots, halt, self.identity, self._stages
         )
+        search = SweepSearch(
+            wishes,
+            self.slots,
+            self.claims,
+            announce=recorder.announce,
+            settle=recorder.settle,
+            job=self._job,
+            stages=self._stages,
+            shelved=self._is_shelved,
+            halted=lambda: bool(halt.look()),
+            waiting=progress.waiting,
+        )
+        recorder.search = search
+        try:
+            run_trials(search, scheduler, recorder, halt)
+        finally:
+            progress.close()
+            self._show(progress, now=True)
+        if halt.reason:
+            self.ledger.note("stop", reason=halt.reason)
+        return halt.reason
+
+    def _job(self, started: Started) -> dict[str, Any]:
+        candidate, identity = started.candidate, started.record.identity
+        return {
+            "job": f"{identity}-{started.record.attempts}",
+            "identity": identity,
+            "setting": candidate.setting,
+            "phase": candidate.phase,
+            "config": self.plan.config(candidate.setting, **candidate.params).to_json(),
+            "data": self.plan.data,
+            "checkpoints": f"{self.store.url}/trials/{identity}",
+            "shelves": {stage: self._shelf(stage, name) for stage, name in self._stages(candidate).items()},
+            "start_from": self.plan.start_url or None,
+            "hang_after_s": self.conduct.hang_after_s,
+        }
+
+    def _shelf(self, stage: str, identity: str) -> str:
+        return f"{self.store.url}/{stage}s/{identity}"
+
+    def _is_shelved(self, stage: str, identity: str) -> bool:
+        if (stage, identity) not in self._shelved:
+            try:
+                self.store.get(f"{stage}s/{identity}/weights.json").read()
+            except ObjectMissing:
+                return False
+            self._shelved.add((stage, identity))
+        return True
+
+    def _show(self, progress: Progress, *, now: bool = False) -> None:
+        """Let others see where things stand."""
+        if now or time.monotonic() - self._live_s >= _LIVE_EVERY_S:
+            self._live_s = time.monotonic()
+            try:
+                write_live(self.store, self.plan.name, progress.live())
+            except StoreError as error:
+                print(f"Warning: others cannot see how far this is: {error}", file=sys.stderr, flush=True)
 
 
 def connect() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import zoo
-from sweeps.plan import SweepError
+from sweeps.errors import SweepError
 from trainables.model_folder import SCHEMA
 from trainables.trial import tensors_digest
 from zoo import layout

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.plan import SweepPlan
-from sweeps.selection import FINALISTS, finalists
+from sweeps.selection import next_seeds, repeats_at_most
 from zoo.names import parse_name
 from zoo.store import Store
 
 if TYPE_CHECKING:
-    from sweeps.progress import Progress
-    from sweeps.session import Session
+    from sweeps.session import Conduct, Session
 
 Trials = dict[str, TrialRecord]
 
@@ -22,14 +20,16 @@ Trials = dict[str, TrialRecord]
 def run_sweep(
     plan: SweepPlan,
     store: Store,
+    conduct: Conduct,
     *,
     publish: bool = True,
-    retry_failed: bool = False,
-    train: Callable[..., Any] | None = None,
+    warm_start: bool = True,
+    keep: str = "last",
 ) -> int:
     """Run what is left of a sweep, publish each setting's best, print the leaderboards; returns the exit status.
 
-    `train` replaces trainables.trial.train_trial. The status is 1 when a trial failed or a setting has no finished one.
+    `warm_start` lets the search know earlier sweeps' figures; `keep` is the policy for checkpoints afterwards. The
+    status is 1 when a trial failed or a setting has no finished one, and 3 when the sweep was stopped before its end.
     Raises SweepError where the plan cannot be carried out.
     """
     if publish:
@@ -39,17 +39,101 @@ def run_sweep(
     ledger.plan(plan.record())
     settings, reports = ledger.read(plan.budget)
     print(f"Sweep {plan.name}: {plan.trials_of()} trials on each of {', '.join(plan.settings)}.", flush=True)
-    if any(
-        _left(plan, settings.get(s, {}), retry_failed) or (publish and s not in reports)
-        for s in plan.settings
-    ):
+    halted = ""
+    if any(_left(plan, settings.get(s, {}), conduct) or (publish and s not in reports) for s in plan.settings):
         # Ray takes seconds to import and to reach, and is needed from here on alone.
         from sweeps.session import Session
 
-        with Session(plan, store, ledger, train) as session:
-            _carry_on(session, plan, settings, reports, publish=publish, retry_failed=retry_failed)
+        with Session(plan, store, conduct) as session:
+            # Another driver may have gone on until a moment ago.
+            settings, reports = session.ledger.read(plan.budget)
+            session.check(settings)
+            halted = _search(session, plan, settings, warm_start=warm_start)
+            if not halted:
+                _conclude(session, plan, settings, reports, publish=publish, keep=keep)
     else:
         print("Nothing is left to train: every trial below was trained before.")
+    return _tell(plan, store, settings, reports, halted)
+
+
+def _left(plan: SweepPlan, trials: Trials, conduct: Conduct) -> bool:
+    """Whether a setting has anything to train."""
+    ended = [trial for trial in trials.values() if trial.has_ended(retry_failed=conduct.retry_failed)]
+    points = {tuple(t.params[axis.field] for axis in plan.axes) for t in ended if t.phase == "search"}
+    return len(points) < plan.trials_of() or len(ended) < len(trials) or bool(_repeats(plan, trials))
+
+
+def _repeats(plan: SweepPlan, trials: Trials) -> list[dict[str, Any]]:
+    return next_seeds(
+        list(trials.values()), seeds=plan.seeds, finalists=plan.finalists, first_seed=plan.seed
+    )
+
+
+def _search(session: Session, plan: SweepPlan, settings: dict[str, Trials], *, warm_start: bool) -> str:
+    """Train all that is wanted; why it ended before that, else an empty text."""
+    from sweeps.progress import Progress
+    from sweeps.stopping import BySetting, make_stopper
+    pass
+    from sweeps.wishes import SearchWishes
+
+    conduct = session.conduct
+    wanted = plan.trials_of() + repeats_at_most(seeds=plan.seeds, finalists=plan.finalists)
+    progress = Progress(
+        {setting: wanted for setting in plan.settings},
+        session.slots.count,
+        sweep=plan.name,
+        session=session.name,
+        device=session.slots.capacity.device,
+        workers=int(plan.workers.rpartition(":")[2]),
+        usd_per_hour=conduct.budget.usd_per_hour,
+    )
+    wishes, stoppers = [], {}
+    for setting in plan.settings:
+        trials = settings.setdefault(setting, {})
+        if not _left(plan, trials, conduct):
+            progress.enter(setting, list(trials.values()))
+            continue
+        wishes.append(
+            SearchWishes(
+                plan,
+                setting,
+                trials,
+                retry_failed=conduct.retry_failed,
+                parallel=session.slots.count,
+                hints=hints(session.store, plan, setting) if warm_start else [],
+                grown=lambda more: None,
+            )
+        )
+        ended = [t for t in trials.values() if t.phase == "search" and t.status in ("finished", "stopped")]
+        stoppers[setting] = make_stopper(
+            plan.stopping, epochs=plan.epochs, objectives=plan.objectives, ended=ended
+        )
+    return session.run(wishes, BySetting(stoppers), settings, progress) if wishes else ""
+
+
+def _conclude(
+    session: Session,
+    plan: SweepPlan,
+    settings: dict[str, Trials],
+    reports: dict[str, Any],
+    *,
+    publish: bool,
+    keep: str,
+) -> None:
+    """Choose each setting's winner, offer it to the zoo, keep what is to be kept and write the report."""
+    from sweeps.publish import conclude
+
+    session.slots.close()
+    for setting in plan.settings:
+        trials = list(settings[setting].values())
+        if setting not in reports and any(trial.status == "finished" for trial in trials):
+            reports[setting] = conclude(plan, setting, trials, session, publish=publish)
+
+
+def _tell(
+    plan: SweepPlan, store: Store, settings: dict[str, Trials], reports: dict[str, Any], halted: str
+) -> int:
+    """Print the leaderboards and what failed; returns the exit status."""
     from sweeps.leaderboard import print_leaderboard
 
     status = 0
@@ -57,100 +141,25 @@ def run_sweep(
         trials = settings.get(setting, {})
         print_leaderboard(plan, setting, list(trials.values()), reports.get(setting), store.url)
         for trial in trials.values():
-            if trial.status == "failed":
+            if trial.status == "failed" and not _made_good(trial, trials):
                 print(f"Failed: {setting} {trial.params}: {trial.reason}", file=sys.stderr)
                 status = 1
-        if not any(trial.status == "finished" for trial in trials.values()):
+        if not halted and not any(trial.status == "finished" for trial in trials.values()):
             print(f"Failed: {setting} has no finished trial.", file=sys.stderr)
             status = 1
     if status:
         print("The command with `--retry failed` tries the failed trials again.", file=sys.stderr)
+    if halted:
+        print(f"Ended before its time: {halted}. The same command goes on from here.", file=sys.stderr)
+        status = 3
     return status
 
 
-def _left(plan: SweepPlan, trials: Trials, retry_failed: bool) -> bool:
-    """Whether a setting has anything to train."""
-    ended = [trial for trial in trials.values() if trial.has_ended(retry_failed=retry_failed)]
-    searched = sum(trial.phase == "search" for trial in ended)
-    return searched < plan.trials_of() or len(ended) < len(trials) or any(_repeats(plan, trials))
-
-
-def _repeats(plan: SweepPlan, trials: Trials) -> list[dict[str, int]]:
-    """The finalists' further seeds that have not been started."""
-    known = [trial.params for trial in trials.values()]
-    wanted = [
-        {"codes": finalist.codes, "depth": finalist.depth, "seed": seed}
-        for finalist in finalists(trials.values())
-        for seed in range(plan.seed, plan.seed + plan.seeds)
-    ]
-    return [params for params in wanted if params not in known]
-
-
-def _carry_on(
-    session: Session,
-    plan: SweepPlan,
-    settings: dict[str, Trials],
-    reports: dict[str, Any],
-    *,
-    publish: bool,
-    retry_failed: bool,
-) -> None:
-    """Bring `settings` and `reports` to their end."""
-    from sweeps.progress import Progress
-
-    session.check(settings)
-    every = [trial for trials in settings.values() for trial in trials.values()]
-    ended = sum(trial.has_ended(retry_failed=retry_failed) for trial in every)
-    per_setting = plan.trials_of() + (FINALISTS * (plan.seeds - 1))
-    progress = Progress(per_setting * len(plan.settings), ended, session.capacity.slots)
-    for setting in plan.settings:
-        trials = settings.setdefault(setting, {})
-        _train_setting(session, plan, setting, trials, progress, retry_failed)
-        if publish and setting not in reports and any(t.status == "finished" for t in trials.values()):
-            from sweeps.publish import publish_best
-
-            reports[setting] = publish_best(
-                plan,
-                setting,
-                list(trials.values()),
-                session.store,
-                session.ledger,
-                session.capacity,
-                session.tracking,
-            )
-
-
-def _train_setting(
-    session: Session,
-    plan: SweepPlan,
-    setting: str,
-    trials: Trials,
-    progress: Progress,
-    retry_failed: bool,
-) -> None:
-    following = session.follow(setting, trials, progress, retry_failed=retry_failed)
-    searched = [trial for trial in following.ended if trial.phase == "search"]
-    if len(searched) < plan.trials_of():
-        from sweeps.search import LedgerSearch
-
-        def point(trial: TrialRecord) -> dict[str, int]:
-            return {name: trial.params[name] for name in ("codes", "depth")}
-
-        def propose(params: dict[str, int]) -> dict[str, Any] | float:
-            trial = following.announce("search", {**params, "seed": plan.seed})
-            return trial.mpjpe_cm if trial.status == "finished" else following.suggestion(trial)
-
-        searcher = LedgerSearch(
-            {"codes": plan.codes, "depth": plan.depth},
-            seed=plan.seed,
-            trials=plan.trials_of() - len(searched),
-            known=[(point(t), None if t.status == "failed" else t.mpjpe_cm) for t in searched],
-            unfinished=[
-                point(t) for t in trials.values() if t.phase == "search" and t not in following.ended
-            ],
-            announce=propose,
-        )
-        following.run(searcher, stop_early=True)
-    begun = [t.params for t in trials.values() if t.phase == "repeat" and t not in following.ended]
-    again = [following.announce("repeat", params) for params in begun + _repeats(plan, trials)]
-    following.run(again, stop_early=False)
+def _made_good(trial: TrialRecord, trials: Trials) -> bool:
+    """Whether a smaller batch brought to an end what this trial had no memory for."""
+    return any(
+        other.status in ("finished", "stopped")
+        and "batch" in other.params
+        and {k: v for k, v in other.params.items() if k != "batch"} == trial.params
+        for other in trials.values()
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sweeps.plan import SweepError
+from sweeps.errors import SweepError
 from trainables.splits import part_clips
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
-"""One trial under Ray Train: the only file of this room that knows Ray.
+"""A group of Ray Train workers that stays warm: it trains one trial after another, and ends when none comes for a while.
 
-The run's name is the trial's identity, so a run that was cut off anywhere (worker, node, driver)
-continues from its last checkpoint as soon as anybody starts the same trial again.
+Starting workers and importing torch costs a trial of seconds more than its training. So the workers of a group ask
+a *desk* (a Ray actor, sweeps/warm_group.py) for the next trial, pass its figures back, and learn there whether to go on.
+Checkpoints lie under the trial's identity: whoever is given a trial goes on where the last one was cut off.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 import ray.train
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchTrainer, get_device
 
 if TYPE_CHECKING:
@@ -28,80 +31,161 @@ if TYPE_CHECKING:
 CHECKPOINT_EVERY_S = 30.0
 # Of a CPU core; the rest is for the drivers and controllers, which must never wait for a place.
 CPUS_PER_WORKER = 0.9
+# How often a group's workers are started again before it gives up.
+_RESTARTS = 3
 _REPORT_FILE = "report.json"
 
 
-def fit(
-    config: dict[str, Any],
+class Ended(Exception):
+    """Training ends here because the desk said so: "stop" (for good) or "park" (somebody goes on later)."""
+
+
+class Diverged(ArithmeticError):
+    """A figure of training is no number any more."""
+
+
+def run_group(
+    desk: Any,
     *,
-    identity: str,
-    data: str,
+    name: str,
     storage: str,
-    codebooks: str | None,
-    workers: int,
-    use_gpu: bool,
-    callbacks: list[Any],
-    start_from: str | None = None,
+    workers: int | tuple[int, int],
+    resources: dict[str, float],
     train: Callable[..., Any] | None = None,
 ) -> None:
-    """Train one trial on `workers` Ray Train workers to its end, from its checkpoint where it has one.
+    """Start the workers and serve until the desk has no trial for them; blocks so long.
 
-    `config` is a TrialConfig as JSON; `storage` (a folder or s3:// address) receives
-    `<identity>/checkpoint_...`; `data` is read by every worker; `callbacks` are Ray Train's; `start_from` is the folder
-    (likewise) of the model that training begins with; `train` stands in for trainables.trial.train_trial. Raises
-    ray.train.TrainingFailedError after a second failure.
+    `desk` is the actor's handle; `storage` (a folder or s3:// address that all nodes reach) is Ray Train's own;
+    `workers` a number, or (least, most), and `resources` what each of them holds; `train` stands in for
+    trainables.trial.train_trial. Raises ray.train.TrainingFailedError when workers die again and again.
     """
-    # With Ray's 2 s between looks at the workers, every report of a short epoch would wait for it.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.1")
-    resources = {"CPU": CPUS_PER_WORKER, **({"GPU": 1.0} if use_gpu else {})}
+    # With Ray's 2 s between looks at the workers, their end and their death would be noticed late.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     TorchTrainer(
-        functools.partial(_work, train),
-        train_loop_config={"config": config, "data": data, "codebooks": codebooks, "start_from": start_from},
-        scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu, resources_per_worker=resources),
+        functools.partial(_serve, train),
+        train_loop_config={"desk": desk},
+        scaling_config=ScalingConfig(
+            num_workers=workers, use_gpu=resources.get("GPU", 0) > 0, resources_per_worker=resources
+        ),
         run_config=RunConfig(
-            name=identity,
+            name=name,
             storage_path=storage,
-            callbacks=callbacks,
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=1),
+            callbacks=[_Deaths(desk)],
+            failure_config=FailureConfig(max_failures=_RESTARTS),
         ),
     ).fit()
 
 
-def _work(train: Callable[..., Any] | None, settings: dict[str, Any]) -> None:
+class _Deaths(UserCallback):
+    """Tells the desk why workers died."""
+
+    def __init__(self, desk: Any) -> None:
+        self._desk = desk
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        self._desk.died.remote(_reason(next(iter(worker_exceptions.values()))))
+
+
+def _reason(error: BaseException) -> str:
+    """An error's own words, on one line."""
+    error = getattr(error, "_base_exc", None) or error
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kind = type(error).__name__
+    return f"{kind}: {lines[-1]}" if lines else kind
+
+
+def _serve(train: Callable[..., Any] | None, settings: dict[str, Any]) -> None:
     """What each worker does."""
-    # Two more processes of a trial import this file; only this one trains, and pays for what that needs.
+    desk = settings["desk"]
+    context = ray.train.get_context()
+    rank, ranks = context.get_world_rank(), context.get_world_size()
+    me = ray.get_runtime_context().current_actor
+    done = ""
+    while (job := ray.get(desk.take.remote(me, done))) is not None:
+        job = _agreed(job, ranks)
+        failure = None
+        try:
+            _train(job, desk, train)
+        except Ended:
+            pass
+        except Exception as error:  # noqa: BLE001 whatever ends a trial must not end the group
+            failure = {"failure": _reason(error), "kind": _kind(error)}
+            if ranks > 1:
+                # The other ranks wait in a collective that this one will never join.
+                ray.get(desk.finished.remote(job["identity"], failure))
+                raise
+        _tidy()
+        done = job["job"]
+        if rank == 0:
+            ray.get(desk.finished.remote(job["identity"], failure))
+
+
+def _agreed(job: dict[str, Any], ranks: int) -> dict[str, Any]:
+    """The same job and the same checkpoint on every rank."""
+    if ranks > 1:
+        chosen = broadcast_from_rank_zero(job["job"])
+        if chosen != job["job"]:
+            raise RuntimeError("workers were given different trials")
+    return job
+
+
+def _kind(error: BaseException) -> str:
+    """ "memory" where less of it might do, "diverged", or "error"."""
+    import torch
+
+    words = str(error).lower()
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in words or "can't allocate" in words:
+        return "memory"
+    return "diverged" if isinstance(error, Diverged) else "error"
+
+
+def _tidy() -> None:
+    """Leave nothing of a trial to the next."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _train(job: dict[str, Any], desk: Any, train: Callable[..., Any] | None) -> None:
+    """One trial, from its checkpoint where it has one."""
+    from trainables.checkpoints import Checkpoints
     from trainables.trial import train_trial
     from trainables.trial_config import TrialConfig
 
-    train = train or train_trial
-    config = TrialConfig.from_json(settings["config"])
-    clips = _clips(settings["data"])
-    checkpoint = ray.train.get_checkpoint()
-    with (
-        checkpoint.as_directory() if checkpoint else nullcontext() as folder,
-        _fetched(settings["start_from"]) as start_from,
-    ):
-        resume_from = Path(folder) if folder else None
-        report = _Report(resume_from)
-        train(
+    context = ray.train.get_context()
+    rank, ranks = context.get_world_rank(), context.get_world_size()
+    config = TrialConfig.from_json(job["config"])
+    clips = _clips(job["data"])
+    checkpoints = Checkpoints(job["checkpoints"])
+    folder = checkpoints.latest()
+    if ranks > 1:
+        folder = broadcast_from_rank_zero(folder)
+    with tempfile.TemporaryDirectory() as name, _fetched(job["start_from"]) as start_from:
+        resume_from = Path(name) if folder and checkpoints.fetch(folder, Path(name)) else None
+        report = _Report(job, desk, checkpoints, rank, ranks, resume_from, folder)
+        (train or train_trial)(
             config,
             clips,
             report=report,
             resume_from=resume_from,
-            codebooks=settings["codebooks"],
+            shelves=job["shelves"],
             start_from=start_from,
             device=str(get_device()),
         )
-        if resume_from is not None:
-            report.repeat_if_silent(resume_from)
+        report.repeat_if_silent()
 
 
 @contextmanager
 def _fetched(url: str | None) -> Iterator[Path | None]:
     """A copy on this machine of the model's folder at `url`."""
     if url is None:
-        yield None
+        with nullcontext() as nothing:
+            yield nothing
         return
     from trainables.model_folder import fetch_model
 
@@ -118,52 +202,105 @@ def _clips(data: str) -> Clips:
 
 
 class _Report:
-    """Passes a trial's figures on to Ray Train, with a checkpoint at each stage's end and now and then.
+    """Passes a trial's figures on to the desk, with a checkpoint at each stage's end and now and then.
 
-    A report holds what the stage said (`figures`), the seconds over all attempts (`trial_seconds`), those of each stage's
-    epochs as far as they are part of the result (`stage_seconds`), and once the predictor trains: `predictor_epoch`, `mpjpe_cm` of the best epoch so far (its weights are the ones kept), all that
-    epoch's figures (`best`) and (epoch, mpjpe_cm) of every epoch (`curve`).
+    A report holds what the stage said (`figures`), the seconds over all attempts (`trial_seconds`), those of each
+    stage's epochs as far as they are part of the result (`stage_seconds`), the figures of every epoch not yet told of
+    (`history`, beginning at `history_from`), the `checkpoint` that counts, and once the predictor trains:
+    `predictor_epoch`, all figures of the best epoch so far (`best`; its weights are the ones kept) and (epoch,
+    mpjpe_cm) of every epoch (`curve`).
     """
 
-    def __init__(self, resume_from: Path | None) -> None:
-        self._state: dict[str, Any] = {"trial_seconds": 0.0, "stage_seconds": {}, "curve": []}
+    def __init__(
+        self,
+        job: dict[str, Any],
+        desk: Any,
+        checkpoints: Any,
+        rank: int,
+        ranks: int,
+        resume_from: Path | None,
+        folder: str | None,
+    ) -> None:
+        self._identity, self._desk, self._checkpoints = job["identity"], desk, checkpoints
+        self._rank, self._ranks = rank, ranks
+        self._state: dict[str, Any] = {"trial_seconds": 0.0, "stage_seconds": {}, "curve": [], "history": []}
         if resume_from is not None:
             self._state |= json.loads((resume_from / _REPORT_FILE).read_text())
+            self._state["checkpoint"] = folder
         self._before_s = self._state["trial_seconds"]
         self._begun = self._saved = time.monotonic()
         self._silent = True
+        self._told_of = 0  # entries of the history
 
     def __call__(self, figures: dict[str, Any], save: Callable[[Path], None]) -> None:
         self._silent = False
+        stage, epoch = figures["stage"], figures["epoch"]
+        for name in ("loss", "mpjpe_cm"):
+            if not math.isfinite(figures.get(name, 0.0)):
+                raise Diverged(f"{name} is {figures[name]} after epoch {epoch} of the {stage}: a lower learning_rate may do")
         now = time.monotonic()
         state = self._state
-        state |= {"figures": figures, "trial_seconds": self._before_s + now - self._begun}
+        entry = {**figures, "at_s": round(time.time(), 3), **_system()}
+        state |= {"figures": entry, "trial_seconds": self._before_s + now - self._begun}
+        state["history"].append(entry)
         spent = state["stage_seconds"]
-        state["stage_seconds"] = spent | {
-            figures["stage"]: spent.get(figures["stage"], 0.0) + figures.get("seconds", 0.0)
-        }
+        state["stage_seconds"] = spent | {stage: spent.get(stage, 0.0) + figures.get("seconds", 0.0)}
         if "mpjpe_cm" in figures:
-            state["predictor_epoch"] = figures["epoch"]
-            state["curve"] = [*state["curve"], [figures["epoch"], figures["mpjpe_cm"]]]
-            # A first epoch that diverged is the best so far, and loses to any number.
-            if not figures["mpjpe_cm"] >= state.get("mpjpe_cm", math.inf):
-                state |= {"best": figures, "mpjpe_cm": figures["mpjpe_cm"]}
-        due = figures["epoch"] == figures["epochs"] or now - self._saved >= CHECKPOINT_EVERY_S
-        # Ray Train waits until every rank has reported; all hold the same state, so the first one saves it.
-        if not due or ray.train.get_context().get_world_rank() != 0:
-            ray.train.report(dict(state))
+            state["predictor_epoch"] = epoch
+            state["curve"] = [*state["curve"], [epoch, figures["mpjpe_cm"]]]
+            if not state.get("best") or figures["mpjpe_cm"] < state["best"]["mpjpe_cm"]:
+                state["best"] = figures
+        last = epoch == figures["epochs"]
+        due = last or now - self._saved >= CHECKPOINT_EVERY_S or ray.train.get_preemption_info() is not None
+        if due:
+            self._save(save)
+        answer = "go"
+        if self._rank == 0:
+            answer = ray.get(self._desk.report.remote(self._identity, self._told()))
+        if self._ranks > 1:
+            answer = broadcast_from_rank_zero(answer)
+        if answer != "go" and not (last and stage == "predictor"):
+            if not due:
+                self._save(save)
+            if self._rank == 0:
+                ray.get(self._desk.saved.remote(self._identity, state["checkpoint"]))
+            raise Ended(answer)
+
+    def _save(self, save: Callable[[Path], None]) -> None:
+        """All ranks hold the same state, so the first one saves it."""
+        self._saved = time.monotonic()
+        if self._rank != 0:
             return
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             save(folder)
-            (folder / _REPORT_FILE).write_text(json.dumps(state))
-            ray.train.report(dict(state), checkpoint=Checkpoint.from_directory(folder))
-        self._saved = time.monotonic()
+            (folder / _REPORT_FILE).write_text(json.dumps(self._state))
+            self._state["checkpoint"] = self._checkpoints.put(folder)
 
-    def repeat_if_silent(self, folder: Path) -> None:
-        """A run cut off between its last checkpoint and its end has nothing left to train: say again what it came to."""
-        if self._silent:
-            first = ray.train.get_context().get_world_rank() == 0
-            ray.train.report(
-                dict(self._state), checkpoint=Checkpoint.from_directory(folder) if first else None
-            )
+    def _told(self) -> dict[str, Any]:
+        """The state, of its history what the desk has not been told: all of it first, since an attempt before this one
+        may have told nobody."""
+        first, self._told_of = self._told_of, len(self._state["history"])
+        told = {"history_from": first, "history": self._state["history"][first:], "ranks": self._ranks}
+        return self._state | told
+
+    def repeat_if_silent(self) -> None:
+        """A trial cut off between its last checkpoint and its end has nothing left to train: say again what it came to."""
+        if self._silent and self._rank == 0:
+            ray.get(self._desk.report.remote(self._identity, self._told()))
+
+
+def _system() -> dict[str, float]:
+    """What the worker uses, under the names that MLflow shows as system metrics."""
+    import psutil
+    import torch
+
+    process = psutil.Process()
+    facts = {
+        "system/cpu_utilization_percentage": psutil.cpu_percent(),
+        "system/system_memory_usage_megabytes": process.memory_info().rss / 1e6,
+    }
+    if torch.cuda.is_available():
+        facts["system/gpu_0_memory_usage_megabytes"] = torch.cuda.max_memory_reserved() / 1e6
+        facts["system/gpu_0_memory_total_megabytes"] = torch.cuda.get_device_properties(0).total_memory / 1e6
+    return {name: round(value, 1) for name, value in facts.items()}

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trainables.clips import Clips
-from trainables.collective import world
+from trainables.collective import global_sum, world
 from trainables.frozen_encoders import IMAGE_WIDTHS, TEXT_WIDTHS, feature_tables
 from trainables.hand import load_hand
 from trainables.latentact import LatentAct, ModelError
@@ -25,7 +26,7 @@ from trainables.optimisation import StageRun
 from trainables.shelf import Shelf
 from trainables.splits import part_clips
 from trainables.stages import codebook_stage, fit_statistics, indexer_stage, predictor_stage
-from trainables.trial_config import TrialConfig, codebook_identity
+from trainables.trial_config import TrialConfig
 from trainables.windows import HIDEABLE, Windows
 
 Report = Callable[[dict[str, Any], Callable[[Path], None]], None]
@@ -71,7 +72,7 @@ def train_trial(
     *,
     report: Report,
     resume_from: Path | None = None,
-    codebooks: str | None = None,
+    shelves: Mapping[str, str] | None = None,
     start_from: Path | None = None,
     device: str = "cpu",
 ) -> LatentAct:
@@ -81,7 +82,7 @@ def train_trial(
         report: called after every epoch of every stage with its metrics and a function that writes a checkpoint
             into a folder. Only predictor epochs carry `mpjpe_cm` and its kin (validation, end to end).
         resume_from: a folder such a function wrote; training goes on from it bit for bit.
-        codebooks: url of the shelf where trained codebooks are found and left for others.
+        shelves: stage ("codebook", "indexer") -> url of the shelf where it is found trained, or left for others.
         start_from: folder of the model whose weights and statistics training begins with, in place of random ones;
             `config.start_from` is the digest of its tensors.
 
@@ -111,25 +112,25 @@ def train_trial(
         model.load_state_dict(
             {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
         )
-    shelf, identity = None, ""
-    if codebooks and "codebook" in config.stages:
-        shelf = Shelf(codebooks)
-        identity = codebook_identity(
-            config, clips.digest, workers=world()[1], device=torch.device(device).type
-        )
-
     stages = config.stages
     for stage in stages[stages.index(numbers.get("stage", stages[0])) :]:
         run = STAGE_RUNS[stage](model, train, val, config)
-        if numbers.get("stage") == stage:
-            run.load_state(tensors, numbers)
-        elif stage == "codebook" and shelf and (state := shelf.get(identity)) is not None:
+        shelf = Shelf(shelves[stage]) if shelves and stage in shelves else None
+        if shelf is not None and (state := _agreed(shelf.get(), device)) is not None:
             run.module.load_state_dict(state)
             continue
+        if numbers.get("stage") == stage:
+            run.load_state(tensors, numbers)
         _train_stage(stage, run, model, config, report)
-        if stage == "codebook" and shelf and world()[0] == 0:
-            shelf.put(identity, run.module.state_dict())
+        if shelf is not None and world()[0] == 0:
+            shelf.put(run.module.state_dict())
     return model.eval()
+
+
+def _agreed(state: dict[str, torch.Tensor] | None, device: str) -> dict[str, torch.Tensor] | None:
+    """What this rank found on a shelf, if every rank found it: one may have looked just before it was put there."""
+    found = global_sum(torch.tensor(float(state is not None), device=device))
+    return state if int(found) == world()[1] else None
 
 
 def _start_from(model: LatentAct, folder: Path | None, digest: str) -> None:
@@ -164,8 +165,11 @@ def tensors_digest(folder: Path) -> str:
 
 def _train_stage(stage: str, run: StageRun, model: LatentAct, config: TrialConfig, report: Report) -> None:
     run.module.requires_grad_(True)
+    size: dict[str, float] = {}
     for metrics in run.run():
         epochs = run.config.epochs
+        if stage == "predictor":
+            size = size or model_size(model, run.windows)
 
         def save(folder: Path) -> None:
             _take_threshold(model, run)
@@ -176,9 +180,23 @@ def _train_stage(stage: str, run: StageRun, model: LatentAct, config: TrialConfi
                 save_model(model, folder)
                 run.module.load_state_dict(current)
 
-        report({"stage": stage, "epochs": epochs, **metrics}, save)
+        report({"stage": stage, "epochs": epochs, **metrics, **size}, save)
     run.module.requires_grad_(False)
     _take_threshold(model, run)
+
+
+def model_size(model: LatentAct, windows: Windows) -> dict[str, float]:
+    """`parameters` of the model, and `latency_ms` of one prediction: the least of 5, since other work only adds to it."""
+    batch, training = windows.gather(torch.zeros(1, dtype=torch.long)), model.training
+    model.eval()
+    seconds = []
+    with torch.no_grad():
+        for _ in range(5):
+            started = time.perf_counter()
+            model.forecast(batch).contact_logits_BTV.cpu()  # the copy waits for the device
+            seconds.append(time.perf_counter() - started)
+    model.train(training)
+    return {"parameters": sum(p.numel() for p in model.parameters()), "latency_ms": 1000 * min(seconds)}
 
 
 def _take_threshold(model: LatentAct, run: StageRun) -> None:

@@ -258,7 +258,11 @@ _NOT_OF_CODEBOOK = (
 )
 
 
-def _identity(kind: str, config: dict[str, Any], data_digest: str, workers: int, device: str) -> str:
+# What the indexer's own stage sees of these.
+_OF_INDEXER = ("method", "indexer_dropout", "weight_average", "indexer_epochs")
+
+
+def _identity(kind: str, config: dict[str, Any], data_digest: str, workers: str, device: str) -> str:
     encoders = (config["image_encoder"], config["text_encoder"])
     record = {
         "kind": kind,
@@ -274,17 +278,31 @@ def _identity(kind: str, config: dict[str, Any], data_digest: str, workers: int,
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def trial_identity(config: TrialConfig, data_digest: str, *, workers: int, device: str) -> str:
-    """16 hex digits that name a trial; its budget (`epochs`) enters only where the schedule's length follows it."""
+def trial_identity(config: TrialConfig, data_digest: str, *, workers: str, device: str) -> str:
+    """16 hex digits that name a trial; its budget (`epochs`) enters only where the schedule's length follows it.
+
+    `workers` is their number, or "least:most" where it may change while the trial runs.
+    """
     record = config.to_json()
     if config.schedule == "constant":
         del record["epochs"]
     return _identity("trial", record, data_digest, workers, device)
 
 
-def codebook_identity(config: TrialConfig, data_digest: str, *, workers: int, device: str) -> str:
-    """16 hex digits that name the codebook a trial stands on."""
-    record = {key: value for key, value in config.to_json().items() if key not in _NOT_OF_CODEBOOK}
-    if config.without == "indexer":  # taken away after the codebook
-        record["without"] = ""
-    return _identity("codebook", record, data_digest, workers, device)
+def stage_identities(config: TrialConfig, data_digest: str, *, workers: str, device: str) -> dict[str, str]:
+    """16 hex digits that name the codebook and the indexer that a trial stands on, by stage, as far as it has them.
+
+    Trials that agree in one of them train it once.
+    """
+    identities = {}
+    for stage in config.stages:
+        if stage == "predictor":
+            continue
+        unseen = set(_NOT_OF_CODEBOOK)
+        if stage == "indexer":
+            unseen -= set(_OF_INDEXER)
+        record = {key: value for key, value in config.to_json().items() if key not in unseen}
+        if config.without == "indexer":  # taken away after the codebook
+            record["without"] = ""
+        identities[stage] = _identity(stage, record, data_digest, workers, device)
+    return identities

@@ -1,0 +1,47 @@
+"""The files beside a setting's parent run in MLflow, made again: a search's report, a comparison's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sweeps.comparison_plan import ComparisonPlan
+from sweeps.ledger import Ledger
+from sweeps.mlflow_runs import SweepRuns
+from sweeps.plan import Plan, SweepPlan
+from sweeps.trial_record import TrialRecord
+from zoo.store import Store
+
+REPORT, TABLE = "report.html", "comparison.md"
+
+
+def write_files(
+    runs: SweepRuns, plan: Plan, ledger: Ledger, setting: str, trials: Mapping[str, TrialRecord]
+) -> int:
+    """Write them where they are missing; returns how many were."""
+    if isinstance(plan, ComparisonPlan):
+        if runs.has_file(setting, TABLE):
+            return 0
+        files = _tables(plan, ledger.store, setting, list(trials.values()))
+    else:
+        assert isinstance(plan, SweepPlan)
+        if runs.has_file(setting, REPORT):
+            return 0
+        from sweeps.report import view_of, write_report
+
+        files = {REPORT: write_report(view_of(ledger, plan))}
+    runs.log_files(setting, files)
+    return len(files)
+
+
+def _tables(plan: ComparisonPlan, store: Store, setting: str, trials: list[TrialRecord]) -> dict[str, str]:
+    """From the readings of test that the store keeps; what was never read is missing in them."""
+    # These know how to read test, and import torch for it.
+    from sweeps.comparison_table import compare, untrained_keys
+    from sweeps.comparison_text import files
+    from sweeps.readings import kept, trial_key
+
+    keys = [trial_key(trial.identity, trial.epochs) for trial in trials if trial.status == "finished"]
+    keys += [key for name in plan.untrained for key in untrained_keys(plan, setting, name)]
+    found = {key: kept(store, key) for key in keys}
+    readings = {key: reading for key, reading in found.items() if reading is not None}
+    return files(compare(plan, setting, trials, readings), trials, readings)

@@ -1,0 +1,214 @@
+"""The report's leaderboard: one row a configuration, with the interval of every trial that has one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from sweeps.report_ruler import Ruler
+from sweeps.redacted import redacted
+from sweeps.report_view import Point, SweepView, trial_label
+from sweeps.report_words import UNKNOWN, figure, finite, metric_name, told
+from sweeps.selection import params_key, plain, words
+
+# Rows a setting that are shown at once, and those that are kept behind a fold.
+SHOWN, FOLDED = 16, 200
+# Metrics that have a column where any trial knows them.
+_COLUMNS = ("contact_f1", "contact_precision", "contact_recall", "parameters", "latency_ms", "peak_memory_mb")
+_PLOT_WIDTH = 150
+
+
+@dataclass(frozen=True)
+class BoardRow:
+    """`cells` follow the board's columns; `intervals` is one line for each trial that has one; `badge` is "chosen" or
+    "tied"."""
+
+    number: int
+    rank: str
+    badge: str
+    params: list[str]
+    mpjpe: str
+    spread: str
+    intervals: list[str]
+    plot: Markup
+    cells: list[str]
+    seeds: str
+    epochs: str
+    status: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """A setting's leaderboard; `answer` is what was found out, in one sentence."""
+
+    setting: str
+    answer: str
+    decided: bool
+    fields: list[str]
+    columns: list[str]
+    rows: list[BoardRow]
+    folded: list[BoardRow]
+    left_out: int
+    lines: list[str]
+    tests: list[dict[str, str]]
+
+
+def boards(view: SweepView) -> list[Board]:
+    """One for each setting, in the plan's order."""
+    return [_board(view, setting) for setting in view.settings]
+
+
+def _board(view: SweepView, setting: str) -> Board:
+    report = view.reports.get(setting, {})
+    points = view.points[setting]
+    known = [m for m in _COLUMNS if any(math.isfinite(figure(t, m)) for t in view.settings[setting])]
+    intervals = report.get("val") or {}
+    ruler = _plot_ruler(points, intervals)
+    place = {point.key: str(i) for i, point in enumerate((p for p in points if p.finished), 1)}
+    rows = [
+        _row(view, point, place.get(point.key, ""), badge(report, point.params), known, intervals, ruler)
+        for point in points[: SHOWN + FOLDED]
+    ]
+    # What never finished is of less interest, however few there are.
+    shown = min(SHOWN, max(sum(1 for row in rows if row.rank), 1))
+    return Board(
+        setting=setting,
+        answer=answer(view, setting),
+        decided=bool((report.get("verdict") or {}).get("reason")),
+        fields=view.fields,
+        columns=[metric_name(metric) for metric in known],
+        rows=rows[:shown],
+        folded=rows[shown:],
+        left_out=max(len(points) - SHOWN - FOLDED, 0),
+        lines=[redacted(str(text)) for text in report.get("lines") or []],
+        tests=_tests(report.get("verdict") or {}),
+    )
+
+
+def answer(view: SweepView, setting: str) -> str:
+    """The verdict's sentence or, before there is one, how things stand."""
+    reason = (view.reports.get(setting, {}).get("verdict") or {}).get("reason")
+    if reason:
+        return str(reason)
+    finished = [point for point in view.points[setting] if point.finished]
+    if not finished:
+        return "No trial has finished: nothing can be said yet."
+    best = finished[0]
+    seeds = "one seed" if len(best.finished) == 1 else f"{len(best.finished)} seeds"
+    return (
+        f"No verdict yet. The best of {len(finished)} finished so far is {words(best.params)} with "
+        f"{told('mpjpe_cm', best.mean('mpjpe_cm'))} ({seeds}); no test has compared it with the others."
+    )
+
+
+def badge(report: Mapping[str, Any], params: dict[str, Any]) -> str:
+    """ "chosen", "tied" or nothing: what the verdict says of a configuration."""
+    verdict = report.get("verdict") or {}
+    key = params_key(params)
+    if key == verdict.get("winner"):
+        return "chosen"
+    return "tied" if key in (verdict.get("tied") or []) else ""
+
+
+def _row(
+    view: SweepView,
+    point: Point,
+    rank: str,
+    badge: str,
+    known: list[str],
+    intervals: Mapping[str, Any],
+    ruler: Ruler,
+) -> BoardRow:
+    finished = point.finished
+    first = point.trials[0]
+    spans = []
+    for trial in sorted(finished, key=lambda t: t.params.get("seed", 0)):
+        low, high = _bounds(intervals.get(trial.identity))
+        if math.isfinite(low):
+            seed = f"seed {plain(trial.params.get('seed', 0))}: " if len(finished) > 1 else ""
+            spans.append(f"{seed}{low:.2f} to {high:.2f}")
+
+    def mean(metric: str) -> float:
+        return point.mean(metric) if finished else figure(first, metric)
+
+    seeds = str(len(finished))
+    if 0 < len(finished) < len(point.trials):
+        seeds += f" of {len(point.trials)}"
+    return BoardRow(
+        number=point.number,
+        rank=rank,
+        badge=badge,
+        params=[plain(point.params[name]) if name in point.params else UNKNOWN for name in view.fields],
+        mpjpe=told("mpjpe_cm", mean("mpjpe_cm"), unit=False),
+        spread=told("mpjpe_cm", point.spread("mpjpe_cm"), unit=False),
+        intervals=spans,
+        plot=_plot(point, intervals, ruler),
+        cells=[told(metric, mean(metric), unit=False) for metric in known],
+        seeds=seeds if finished else UNKNOWN,
+        epochs=str(max(trial.epochs for trial in point.trials)),
+        status=point.status,
+        title=point.label() if finished else trial_label(first),
+    )
+
+
+def _bounds(interval: Any) -> tuple[float, float]:
+    if not isinstance(interval, Mapping):
+        return math.nan, math.nan
+    return finite(interval.get("low")), finite(interval.get("high"))
+
+
+def _plot_ruler(points: list[Point], intervals: Mapping[str, Any]) -> Ruler:
+    """One scale for the plots of a setting, so that they can be compared down the column."""
+    values = []
+    for point in points:
+        for trial in point.finished:
+            values += [
+                v for v in (figure(trial, "mpjpe_cm"), *_bounds(intervals.get(trial.identity))) if math.isfinite(v)
+            ]
+    return Ruler.over(values)
+
+
+def _plot(point: Point, intervals: Mapping[str, Any], ruler: Ruler) -> Markup:
+    """A dot and a bar for each finished trial of a configuration, on its setting's scale."""
+    drawn = []
+    step = 9
+    for i, trial in enumerate(sorted(point.finished, key=lambda t: t.params.get("seed", 0))):
+        y, x = 7 + step * i, 4 + (_PLOT_WIDTH - 8) * ruler.at(figure(trial, "mpjpe_cm"))
+        low, high = _bounds(intervals.get(trial.identity))
+        if math.isfinite(low):
+            x0, x1 = (4 + (_PLOT_WIDTH - 8) * ruler.at(v) for v in (low, high))
+            drawn.append(f'<line class="rod" x1="{x0:.1f}" x2="{x1:.1f}" y1="{y}" y2="{y}"/>')
+        drawn.append(f'<circle class="dot" cx="{x:.1f}" cy="{y}" r="3"/>')
+    height = 5 + step * max(len(point.finished), 1)
+    return Markup(
+        f'<svg class="plot" viewBox="0 0 {_PLOT_WIDTH} {height}" aria-hidden="true" style="width:{_PLOT_WIDTH}px">'
+        f"{''.join(drawn)}</svg>"
+    )
+
+
+def _tests(verdict: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The verdict's comparisons as text: column -> cell."""
+    rows = []
+    for test in verdict.get("tests") or []:
+        if isinstance(test, Mapping):
+            rows.append({str(name).replace("_", " "): _cell(value) for name, value in test.items()})
+    return rows
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping):
+        if "estimate" in value:
+            estimate, (low, high) = finite(value["estimate"]), _bounds(value)
+            if not math.isfinite(estimate):
+                return UNKNOWN
+            span = f" ({low:+.3f} to {high:+.3f})" if math.isfinite(low) else ""
+            return f"{estimate:+.3f}{span}"
+        return ", ".join(f"{name} {_cell(one)}" for name, one in value.items())
+    if isinstance(value, float):
+        return f"{value:.3g}" if math.isfinite(value) else UNKNOWN
+    return UNKNOWN if value is None else str(value)

@@ -1,0 +1,75 @@
+"""Parallel coordinates: every configuration as a line through its searched fields and its figures."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import Any
+
+from sweeps.report_board import badge
+from sweeps.report_curves import Card, thinned
+from sweeps.report_ruler import Ruler, line, mark, svg
+from sweeps.report_view import Point, SweepView, trial_label
+from sweeps.report_words import called, counted, figure, metric_name
+from sweeps.space import OBJECTIVES
+
+_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 250, 50, 50, 34, 14
+_MOST_LINES = 1000  # of the whole page
+
+
+def parallel_card(view: SweepView, setting: str) -> Card | None:
+    """A setting's configurations; None where none has figures. What was stopped counts with where it ended."""
+    points = [p for p in view.points[setting] if math.isfinite(_value(p, "mpjpe_cm"))]
+    if not points or not view.axes:
+        return None
+    metrics = [m for m in OBJECTIVES if any(math.isfinite(_value(p, m)) for p in points)]
+    rulers = {
+        a.field: Ruler.over([p.params.get(a.field) for p in points], log=a.log, few=True) for a in view.axes
+    }
+    for metric in metrics:
+        values = [_value(p, metric) for p in points]
+        rulers[metric] = Ruler.over(values, reverse=OBJECTIVES[metric].mode == "min")
+    width = max(420, 96 * (len(rulers) - 1) + _LEFT + _RIGHT)
+    places = {n: _LEFT + (width - _LEFT - _RIGHT) * i / max(len(rulers) - 1, 1) for i, n in enumerate(rulers)}
+    drawn = []
+    shown = thinned(points, max(_MOST_LINES // max(len(view.settings), 1), 40))
+    finished = [p for p in points if p.finished]
+    best = {p.number for p in finished[: max(1, len(finished) // 10)]}
+    report = view.reports.get(setting, {})
+    for point in reversed(shown):
+        kind = "good" if point.number in best else "finished" if point.finished else "stopped"
+        if badge(report, point.params) == "chosen":
+            kind = "best"
+        path = line([(places[name], _up(rulers[name], at)) for name, at in _values(point, rulers)])
+        title = point.label() if point.finished else trial_label(point.trials[0])
+        drawn.append(mark(point.number, title, f'<path class="curve {kind}" d="{path}"/>'))
+    for name, x in places.items():
+        drawn.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
+        heading = metric_name(name) if name in OBJECTIVES else called(name)
+        drawn.append(f'<text class="head" x="{x:.1f}" y="14" text-anchor="middle">{escape(heading)}</text>')
+        for place, label in rulers[name].ticks(4):
+            y = _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - place)
+            drawn.append(f'<text class="halo" x="{x + 5:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')
+    note = f"{len(shown)} of {counted(len(points), 'configuration')}" if len(shown) < len(points) else ""
+    spoken = f"{setting}: {len(points)} configurations through {', '.join(map(called, rulers))}"
+    return Card(setting, svg(width, _HEIGHT, drawn, spoken), note)
+
+
+def _value(point: Point, metric: str) -> float:
+    return point.mean(metric) if point.finished else figure(point.trials[0], metric)
+
+
+def _values(point: Point, rulers: dict[str, Ruler]) -> list[tuple[str, Any]]:
+    """What a line passes through; an axis of which a configuration knows nothing is passed over."""
+    found: list[tuple[str, Any]] = []
+    for name in rulers:
+        if name in OBJECTIVES:
+            if math.isfinite(value := _value(point, name)):
+                found.append((name, value))
+        elif name in point.params:
+            found.append((name, point.params[name]))
+    return found
+
+
+def _up(ruler: Ruler, value: Any) -> float:
+    return _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * ruler.at(value)

@@ -1,0 +1,159 @@
+"""What a setting wants trained next: the points of a search and then its finalists' further seeds, or a given list."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sweeps.ledger import TrialRecord
+from sweeps.plan import SweepPlan
+from sweeps.point_search import PointSearch
+from sweeps.selection import next_seeds
+
+
+@dataclass
+class Candidate:
+    """A trial that could be trained; `token` is the name of its point with the search that asked for it."""
+
+    setting: str
+    phase: str
+    params: dict[str, Any]
+    token: str = ""
+
+
+class Wishes(Protocol):
+    """Of one setting."""
+
+    setting: str
+
+    def next(self) -> Candidate | None:
+        """What to train, or nothing now."""
+
+    def ended(self, candidate: Candidate, record: TrialRecord) -> None:
+        """What became of it: finished (here or elsewhere), stopped or failed."""
+
+    @property
+    def done(self) -> bool:
+        """Whether there will be nothing any more."""
+
+
+class ListWishes:
+    """Trials that are known from the start."""
+
+    def __init__(self, setting: str, phase: str, params: Iterable[dict[str, Any]]) -> None:
+        self.setting = setting
+        self._left = [Candidate(setting, phase, dict(p)) for p in params]
+        self._open = 0
+
+    def next(self) -> Candidate | None:
+        if not self._left:
+            return None
+        self._open += 1
+        return self._left.pop(0)
+
+    def ended(self, candidate: Candidate, record: TrialRecord) -> None:
+        self._open -= 1
+
+    @property
+    def done(self) -> bool:
+        return not self._left and not self._open
+
+
+class SearchWishes:
+    """A search over the plan's space, then successive halving over seeds; `trials` are the setting's records.
+
+    `reported` passes the figures of a running trial on to the search.
+    """
+
+    def __init__(
+        self,
+        plan: SweepPlan,
+        setting: str,
+        trials: dict[str, TrialRecord],
+        *,
+        retry_failed: bool,
+        parallel: int,
+        hints: list[tuple[dict[str, Any], tuple[float, ...]]],
+        grown: Callable[[int], None],
+    ) -> None:
+        """`hints` are figures of earlier sweeps, `grown(n)` is told of n more trials that nobody counted on."""
+        self.setting, self._plan, self._trials, self._grown = setting, plan, trials, grown
+        ended = {i for i, t in trials.items() if t.has_ended(retry_failed=retry_failed)}
+        searched = [t for t in trials.values() if t.phase == "search"]
+        known = [t for t in searched if t.identity in ended]
+        begun = [t for t in searched if t.identity not in ended]
+        left = plan.trials_of() - len({_point(plan, t.params) for t in known})
+        self._points: PointSearch | None = None
+        self._searching = left > 0
+        if left > 0:
+            self._points = PointSearch(
+                plan.axes,
+                method=plan.search,
+                objectives=plan.objectives,
+                seed=plan.seed,
+                trials=left,
+                parallel=parallel,
+                known=[(self._searched(t.params), self._values(t)) for t in known],
+                unfinished=[self._searched(t.params) for t in begun],
+                hints=hints,
+            )
+        self._again = [
+            Candidate(setting, t.phase, dict(t.params))
+            for t in trials.values()
+            if t.phase == "repeat" and t.identity not in ended
+        ]
+        self._open = 0
+        self._numbers = itertools.count()
+
+    def next(self) -> Candidate | None:
+        if self._points is not None and self._searching:
+            token = f"{self.setting}-{next(self._numbers)}"
+            point = self._points.suggest(token)
+            if isinstance(point, dict):
+                self._open += 1
+                return Candidate(self.setting, "search", {**point, "seed": self._plan.seed}, token)
+            if point is None:
+                return None
+            self._searching = False
+        if not self._again and not self._open:
+            self._again = [Candidate(self.setting, "repeat", p) for p in self._repeats()]
+            self._grown(len(self._again))
+        if not self._again:
+            return None
+        self._open += 1
+        return self._again.pop(0)
+
+    def _repeats(self) -> list[dict[str, Any]]:
+        plan = self._plan
+        return next_seeds(
+            list(self._trials.values()), seeds=plan.seeds, finalists=plan.finalists, first_seed=plan.seed
+        )
+
+    def reported(self, candidate: Candidate, result: dict[str, Any]) -> None:
+        if candidate.token and self._points is not None:
+            self._points.on_trial_result(candidate.token, result)
+
+    def ended(self, candidate: Candidate, record: TrialRecord) -> None:
+        self._open -= 1
+        if candidate.token and self._points is not None:
+            failed = self._values(record) is None
+            self._points.on_trial_complete(candidate.token, None if failed else dict(record.metrics), failed)
+
+    @property
+    def done(self) -> bool:
+        return not self._searching and not self._again and not self._open and not self._repeats()
+
+    def _searched(self, params: dict[str, Any]) -> dict[str, Any]:
+        return {axis.field: params[axis.field] for axis in self._plan.axes}
+
+    def _values(self, trial: TrialRecord) -> tuple[float, ...] | None:
+        """The objectives' figures; None where the trial failed."""
+        if trial.status == "failed" or any(o.metric not in trial.metrics for o in self._plan.objectives):
+            return None
+        return tuple(trial.metrics[o.metric] for o in self._plan.objectives)
+
+
+def _point(plan: SweepPlan, params: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(params[axis.field] for axis in plan.axes)

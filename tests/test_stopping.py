@@ -1,0 +1,328 @@
+"""Early stopping: what each method decides, that a resume decides alike, and that settings keep apart."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ray.tune")
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from sweeps.errors import SweepError
+from sweeps.ledger import TrialRecord
+from sweeps.space import OBJECTIVES
+from sweeps.stopping import BySetting, make_stopper
+from tests.ray_head import ray_head
+
+MPJPE = [OBJECTIVES["mpjpe_cm"]]
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def stopper(method: str, epochs: int, ended: Sequence[TrialRecord] = ()) -> TrialScheduler:
+    return make_stopper(method, epochs=epochs, objectives=MPJPE, ended=ended)
+
+
+def trial(identity: str, setting: str = "objects", phase: str = "search") -> Trial:
+    config = {"identity": identity, "config": {}, "setting": setting, "phase": phase, "slot": "0"}
+    return Trial("stub", config=config, stub=True)
+
+
+def result(values_cm: Sequence[float]) -> dict[str, Any]:
+    """What a trial reports after its last epoch so far."""
+    finite = [value for value in values_cm if math.isfinite(value)]
+    best = min(finite) if finite else math.nan
+    curve = [[epoch, value] for epoch, value in enumerate(values_cm, 1)]
+    return {
+        "predictor_epoch": len(values_cm),
+        "mpjpe_cm": best,
+        "curve": curve,
+        "parameters": 1,
+        "latency_ms": 1.0,
+    }
+
+
+def run(stopper: TrialScheduler, one: Trial, values_cm: Sequence[float], begun: int = 0) -> int:
+    """Report the epochs after `begun`; the epoch after which the trial ended."""
+    stopper.on_trial_add(None, one)  # type: ignore[arg-type]
+    epoch = begun
+    for epoch in range(begun + 1, len(values_cm) + 1):
+        if stopper.on_trial_result(None, one, result(values_cm[:epoch])) == TrialScheduler.STOP:  # type: ignore[arg-type]
+            break
+    stopper.on_trial_complete(None, one, result(values_cm[:epoch]))  # type: ignore[arg-type]
+    return epoch
+
+
+def record(identity: str, values_cm: Sequence[float], budget: int) -> TrialRecord:
+    curve = [(epoch, value) for epoch, value in enumerate(values_cm, 1) if math.isfinite(value)]
+    status: Any = "finished" if len(values_cm) == budget else "stopped"
+    metrics = {"mpjpe_cm": min(value for _, value in curve), "parameters": 1.0, "latency_ms": 1.0}
+    return TrialRecord(
+        identity, "objects", "search", {}, status=status, epochs=len(values_cm), metrics=metrics, curve=curve
+    )
+
+
+def random_curve(rng: np.random.Generator, epochs: int) -> list[float]:
+    values = rng.uniform(4, 12) + 3 / np.arange(1, epochs + 1) + rng.normal(0, 0.2, epochs)
+    # Every few epochs one diverges.
+    return np.where(rng.random(epochs) < 0.05, math.nan, values).tolist()
+
+
+def test_asha_stops_at_a_quarter_and_at_three_quarters() -> None:
+    asha = stopper("asha", 12)
+    assert run(asha, trial("first"), [5.0] * 12) == 12
+    assert run(asha, trial("worse"), [6.0] * 12) == 3
+    assert run(asha, trial("better at first"), [4.0] * 3 + [9.0] * 9) == 12  # the best so far stays
+    assert run(asha, trial("best"), [3.9] * 3 + [2.5] * 9) == 12
+    assert run(asha, trial("better still"), [3.0] * 3 + [2.0] * 9) == 12
+    assert run(asha, trial("learns no more"), [2.95] * 12) == 9
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 4, 5, 9, 40])
+def test_no_method_stops_in_the_last_epoch(epochs: int) -> None:
+    for method in ("asha", "hyperband", "pareto"):
+        one = stopper(method, epochs)
+        ends = {run(one, trial(str(n)), [5.0 * 2**n] * epochs) for n in range(12)}
+        assert epochs in ends, method
+        assert min(ends) < epochs or method == "pareto", method
+        # Values that get better in the last epoch alone save nobody.
+        assert run(one, trial("hopeless"), [1e9] * (epochs - 1)) <= epochs - 1
+
+
+@pytest.mark.parametrize(("method", "epochs"), [("none", 40), ("asha", 1), ("hyperband", 1), ("pareto", 1)])
+def test_without_a_method_or_time_nothing_is_stopped(method: str, epochs: int) -> None:
+    one = stopper(method, epochs)
+    assert [run(one, trial(str(n)), [5.0 * 2**n] * epochs) for n in range(8)] == [epochs] * 8
+
+
+def test_an_unknown_method_is_refused_in_a_sentence() -> None:
+    with pytest.raises(SweepError, match="--stopping median: there are asha, hyperband, pareto, none"):
+        stopper("median", 10)
+
+
+def test_hyperband_spreads_trials_over_brackets_by_their_identity() -> None:
+    first, second = stopper("hyperband", 27), stopper("hyperband", 27)
+    # Each is worse than all before it, so it is stopped at the first rung of its bracket that is not empty.
+    ends = [run(first, trial(f"{n}"), [5.0 + n] * 27) for n in range(300)]
+    assert ends == [run(second, trial(f"{n}"), [5.0 + n] * 27) for n in range(300)]
+    shares = {epoch: ends.count(epoch) / 300 for epoch in (3, 9, 27)}
+    # Two, one and no rung: 9/3, 3/2 and 1 parts. The first two bands are of four standard deviations.
+    assert shares[3] == pytest.approx(3 / 5.5, abs=0.12)
+    assert shares[9] == pytest.approx(1.5 / 5.5, abs=0.1)
+    assert sum(shares.values()) == 1
+
+
+@pytest.mark.parametrize("method", ["asha", "hyperband", "pareto"])
+@pytest.mark.parametrize("epochs", [6, 24])
+def test_a_resumed_sweep_decides_as_the_one_that_saw_everything(method: str, epochs: int) -> None:
+    rng = np.random.default_rng(epochs)
+    live, ended = stopper(method, epochs), []
+    for n in range(30):
+        values = random_curve(rng, epochs)
+        length = run(live, trial(str(n)), values)
+        if any(math.isfinite(value) for value in values[:length]):
+            ended.append(record(str(n), values[:length], epochs))
+    rng.shuffle(ended)  # type: ignore[arg-type]
+    resumed, fresh = stopper(method, epochs, ended), stopper(method, epochs)
+    lengths = []
+    for n in range(30, 70):
+        values = random_curve(rng, epochs)
+        lengths.append((run(live, trial(str(n)), values), run(fresh, trial(str(n)), values)))
+        assert run(resumed, trial(str(n)), values) == lengths[-1][0]
+    assert any(saw != knew_nothing for saw, knew_nothing in lengths)
+
+
+def test_a_trial_that_goes_on_from_a_checkpoint_is_on_the_rungs_it_passed() -> None:
+    whole, resumed = stopper("asha", 12), stopper("asha", 12)
+    values = [8.0, 8.0, 8.0, *[4.0] * 9]
+    assert run(whole, trial("a"), values) == 12
+    assert run(resumed, trial("a"), values, begun=5) == 12
+    for asha in (whole, resumed):
+        assert run(asha, trial("b"), [7.0] * 12) == 9
+    # It is not judged again where it has passed, though by now it would fail there.
+    asha = stopper("asha", 12, [record("better", [5.0] * 12, 12)])
+    assert run(asha, trial("a"), [8.0, 8.0, 8.0, *[4.0] * 9], begun=4) == 12
+
+
+def test_a_trial_may_be_tried_again_after_its_process_was_lost() -> None:
+    for method in ("asha", "hyperband", "pareto"):
+        one, again = stopper(method, 12), trial("again")
+        assert run(one, trial("first"), [5.0] * 12) == 12
+        one.on_trial_add(None, again)
+        for epoch in (1, 2):
+            one.on_trial_result(None, again, result([4.0] * epoch))
+        one.on_trial_error(None, again)
+        assert run(one, again, [4.0] * 12) == 12, method
+        one.on_trial_error(None, again)
+
+
+@pytest.mark.parametrize("method", ["asha", "hyperband", "pareto", "none"])
+def test_epochs_of_other_stages_pass(method: str) -> None:
+    one = stopper(method, 2)
+    for n in range(20):
+        subject = trial(str(n))
+        one.on_trial_add(None, subject)
+        for told in (
+            {"trial_seconds": 1.0, "stage_seconds": {"codebook": 1.0}, "figures/loss": 3.0},
+            {"trial_seconds": 2.0, "curve": []},
+            result([math.nan]),
+            {"failure": "out of memory"},
+        ):
+            assert one.on_trial_result(None, subject, told) == TrialScheduler.CONTINUE
+        one.on_trial_complete(None, subject, {"failure": "out of memory"})
+    removed = trial("removed")
+    one.on_trial_add(None, removed)
+    one.on_trial_remove(None, removed)
+
+
+@pytest.mark.parametrize("method", ["asha", "hyperband", "pareto"])
+def test_settings_never_influence_each_other(method: str) -> None:
+    rng = np.random.default_rng(0)
+    curves = {f"{setting}{n}": random_curve(rng, 12) for setting in "ab" for n in range(40)}
+    # One setting is harder by far: judged together, all its trials would be stopped.
+    curves = {name: [v * (10 if name[0] == "b" else 1) for v in values] for name, values in curves.items()}
+    alone = {setting: stopper(method, 12) for setting in "ab"}
+    together = BySetting({setting: stopper(method, 12) for setting in "ab"})
+    order = rng.permutation(sorted(curves)).tolist()
+    lengths = {name: run(alone[name[0]], trial(name), curves[name]) for name in order}
+    assert {name: run(together, trial(name, name[0]), curves[name]) for name in order} == lengths
+    assert {lengths[name] == 12 for name in order if name[0] == "b"} == {True, False}
+
+
+@pytest.mark.parametrize("phase", ["repeat", "comparison"])
+def test_only_searched_trials_are_stopped(phase: str) -> None:
+    both = BySetting({"objects": stopper("asha", 12)})
+    assert run(both, trial("a"), [5.0] * 12) == 12
+    assert run(both, trial("b", phase=phase), [50.0] * 12) == 12
+    # Nor does another seed of a finalist raise the bar of the search.
+    assert run(both, trial("c", phase=phase), [1.0] * 12) == 12
+    assert run(both, trial("d"), [4.0] * 12) == 12
+
+
+class Listener(FIFOScheduler):
+    """Writes down what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[tuple[str, str]] = []
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        self.heard.append(("add", trial.config["identity"]))
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        self.heard.append(("error", trial.config["identity"]))
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        self.heard.append(("result", trial.config["identity"]))
+        return self.STOP
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        self.heard.append(("complete", trial.config["identity"]))
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        self.heard.append(("remove", trial.config["identity"]))
+
+
+def test_every_word_reaches_the_stopper_of_its_setting() -> None:
+    listeners = {"objects": Listener(), "actions": Listener()}
+    both = BySetting(listeners)
+    one, other = trial("o"), trial("r", phase="repeat")
+    for subject, decision in ((one, "STOP"), (other, "CONTINUE")):
+        both.on_trial_add(None, subject)
+        assert both.on_trial_result(None, subject, {}) == decision
+        both.on_trial_error(None, subject)
+        both.on_trial_complete(None, subject, {})
+        both.on_trial_remove(None, subject)
+    assert listeners["objects"].heard == [(w, "o") for w in ("add", "result", "error", "complete", "remove")]
+    assert listeners["actions"].heard == []
+    assert "objects: " in both.debug_string()
+    assert "actions: " in both.debug_string()
+    assert both.set_search_properties("mpjpe_cm", "min")
+
+
+def test_trials_run_in_the_order_in_which_they_came() -> None:
+    both = BySetting({"objects": stopper("asha", 12), "actions": stopper("none", 12)})
+    trials = [trial("a"), trial("b", "actions"), trial("c", phase="repeat")]
+    controller: Any = SimpleNamespace(get_trials=lambda: trials)
+    chosen = []
+    while (one := both.choose_trial_to_run(controller)) is not None:
+        assert both.choose_trial_to_run(controller) is one
+        chosen.append(one.config["identity"])
+        one.set_status(Trial.RUNNING)
+    assert chosen == ["a", "b", "c"]
+
+
+DRIVER = """
+import json, os, sys
+os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
+os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+import ray
+from ray import tune
+from sweeps.space import OBJECTIVES
+from sweeps.stopping import BySetting, make_stopper
+
+folder, EPOCHS = sys.argv[1], 8
+LEVELS = {  # identity: MPJPE; the second setting is harder
+    "objects": {"o1": 5.0, "o2": 6.0, "o3": 4.0}, "actions": {"a1": 50.0, "a2": 60.0, "a3": 40.0},
+}
+
+def train(config):
+    tune.report({"trial_seconds": 0.1, "stage_seconds": {"codebook": 0.1}})
+    level, curve = LEVELS[config["setting"]][config["identity"][:2]], []
+    for epoch in range(1, EPOCHS + 1):
+        if config["identity"] == "o3" and epoch == 4 and not os.path.exists(f"{folder}/lost"):
+            open(f"{folder}/lost", "w").close()
+            os._exit(1)  # as a node that is lost
+        curve.append([epoch, level])
+        with open(f"{folder}/{config['identity']}", "w") as file:
+            file.write(str(epoch))
+        tune.report({"predictor_epoch": epoch, "mpjpe_cm": level, "curve": curve, "best": {"mpjpe_cm": level},
+                     "parameters": 1000, "latency_ms": 1.0, "contact_f1": 0.5})
+
+ray.init(address="auto", log_to_driver=False)
+method = sys.argv[2]
+names = [*LEVELS["objects"], *LEVELS["actions"], "a2 repeat"]
+setting = tune.sample_from(lambda spec: "objects" if spec.config["identity"][0] == "o" else "actions")
+phase = tune.sample_from(lambda spec: spec.config["identity"].partition(" ")[2] or "search")
+scheduler = BySetting({
+    s: make_stopper(method, epochs=EPOCHS, objectives=[OBJECTIVES["mpjpe_cm"]], ended=[]) for s in LEVELS
+})
+results = tune.Tuner(
+    tune.with_resources(train, {"cpu": 1}),
+    param_space={"identity": tune.grid_search(names), "setting": setting, "phase": phase},
+    tune_config=tune.TuneConfig(metric="mpjpe_cm", mode="min", scheduler=scheduler, max_concurrent_trials=1,
+                               reuse_actors=True),
+    run_config=tune.RunConfig(
+        storage_path=f"{folder}/tune", verbose=0, failure_config=tune.FailureConfig(max_failures=1)
+    ),
+).fit()
+print(json.dumps({"errors": results.num_errors, "ends": {n: int(open(f"{folder}/{n}").read()) for n in names}}))
+"""
+
+
+@pytest.mark.slow
+def test_tune_itself_stops_what_the_stoppers_say(tmp_path: Path) -> None:
+    """On a real Ray, one trial after the other; the process of one is lost and comes again."""
+    with ray_head() as environment:
+        output = subprocess.run(
+            [sys.executable, "-c", DRIVER, str(tmp_path), "asha"],
+            env=environment | {"PYTHONPATH": str(ROOT)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            timeout=240,
+            check=True,
+        ).stdout
+    told = json.loads(output.splitlines()[-1])
+    # Two epochs are the first rung; a lost trial begins anew, since these have no checkpoints.
+    ends = {"o1": 8, "o2": 2, "o3": 8, "a1": 8, "a2": 2, "a3": 8, "a2 repeat": 8}
+    assert told == {"errors": 0, "ends": ends}
