@@ -40,7 +40,7 @@ def fail_clearly(command: Callable[..., int]) -> Callable[..., None]:
     return run
 
 
-Command = Callable[..., None]
+Command = Callable[..., Any]
 
 
 def _with(command: Command, options: list[Callable[[Command], Command]]) -> Command:
@@ -53,13 +53,24 @@ def _conduct_options() -> list[Callable[[Command], Command]]:
     """How a plan is carried out; nothing of it changes what a trial comes to."""
     return [
         click.option("--name", default="", help="Name of it all.  [default: made from its settings]"),
-        click.option("--workers", default="1", show_default=True, help="Ray Train workers a trial: N, or LEAST:MOST."),
-        click.option("--parallel", type=click.IntRange(1), help="Trials at once.  [default: what fits on the cluster]"),
-        click.option("--budget-gpu-hours", type=float, help="Stop cleanly when workers were held for so long."),
-        click.option("--budget-usd", type=float, help="Stop cleanly when so much was spent."),
-        click.option("--usd-per-hour", type=float, help="Price of a worker.  [default: $LATENTACT_USD_PER_HOUR]"),
         click.option(
-            "--hang-after-s", default=1200.0, show_default=True, help="An epoch that takes longer counts as hung."
+            "--workers", default="1", show_default=True, help="Ray Train workers a trial: N, or LEAST:MOST."
+        ),
+        click.option(
+            "--parallel", type=click.IntRange(1), help="Trials at once.  [default: what fits on the cluster]"
+        ),
+        click.option(
+            "--budget-gpu-hours", type=float, help="Stop cleanly when workers were held for so long."
+        ),
+        click.option("--budget-usd", type=float, help="Stop cleanly when so much was spent."),
+        click.option(
+            "--usd-per-hour", type=float, help="Price of a worker.  [default: $LATENTACT_USD_PER_HOUR]"
+        ),
+        click.option(
+            "--hang-after-s",
+            default=1200.0,
+            show_default=True,
+            help="An epoch that takes longer counts as hung.",
         ),
         click.option("--retry", type=click.Choice(["failed"]), help="Try these trials again."),
     ]
@@ -70,7 +81,7 @@ def sweep_options(**defaults: Any) -> Callable[[Command], Command]:
     values = {
         "codes": "128:1024", "depth": "1:4", "search": "tpe", "stop_by": "asha", "objectives": "mpjpe_cm", "trials": 4
     } | defaults  # fmt: skip
-    options = [
+    options: list[Callable[[Command], Command]] = [
         click.option("--data", help="Clips: a folder or s3:// address.  [default: $LATENTACT_DATA]"),
         click.option("--split", default="objects", show_default=True, help="Settings, with commas between; `all`."),
         click.option("--codes", show_default=values["codes"], help="Codebook sizes: LOW:HIGH, or a list."),
@@ -126,10 +137,14 @@ def sweep_options(**defaults: Any) -> Callable[[Command], Command]:
 
 def comparison_options(command: Command) -> Command:
     """The options that all comparisons have."""
-    options = [
+    options: list[Callable[[Command], Command]] = [
         click.option("--data", help="Clips: a folder or s3:// address.  [default: $LATENTACT_DATA]"),
-        click.option("--split", default="objects", show_default=True, help="Settings, with commas between; `all`."),
-        click.option("--folds", default=0, help="Cut each setting into so many; each group is held out once."),
+        click.option(
+            "--split", default="objects", show_default=True, help="Settings, with commas between; `all`."
+        ),
+        click.option(
+            "--folds", default=0, help="Cut each setting into so many; each group is held out once."
+        ),
         click.option("--seeds", default=1, show_default=True, help="Trainings of each configuration."),
         click.option("--epochs", default=8, show_default=True, help="Epochs of the predictor of LatentAct."),
         click.option("--protocol", type=click.Choice(["first", "goal"]), default="first", show_default=True),
@@ -167,7 +182,10 @@ def search_and_publish(kind: str, request: dict[str, Any]) -> int:
 
 
 def compare_and_tell(
-    kind: str, contenders: Mapping[str, Mapping[str, Any]], untrained: tuple[str, ...], request: dict[str, Any]
+    kind: str,
+    contenders: Mapping[str, Mapping[str, Any]],
+    untrained: tuple[str, ...],
+    request: dict[str, Any],
 ) -> int:
     """What the comparison scripts do with theirs."""
     from sweeps.comparison import run_comparison

@@ -123,9 +123,7 @@ def _carry_on(
     wishes = []
     for setting in left:
         trials = settings.get(setting, {})
-        done = [
-            t.params for t in trials.values() if t.has_ended(retry_failed=session.conduct.retry_failed)
-        ]
+        done = [t.params for t in trials.values() if t.has_ended(retry_failed=session.conduct.retry_failed)]
         wishes.append(ListWishes(setting, "comparison", [p for p in plan.points() if p not in done]))
     if halted := session.run(wishes, BySetting({}), settings, progress):
         return halted

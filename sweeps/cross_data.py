@@ -27,9 +27,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sweeps.errors import SweepError
 from sweeps.input_facts import input_facts, input_warnings, text_counts
 from sweeps.opened_model import OpenedModel
-from sweeps.errors import SweepError
 from sweeps.seen_pictures import as_the_model_sees, check_features
 from sweeps.still_hands import STILL_HANDS, still_hand
 from sweeps.training_overlap import overlap_notes

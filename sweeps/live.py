@@ -67,7 +67,10 @@ def log_line(live: dict[str, Any], setting: str, change: str) -> str:
         done += f" ({settings[setting]['done']}/{settings[setting]['total']} of {setting})"
     running = f"{len(trials)} running"
     if not change:
-        named = [f"{describe(t['params'], t['phase'])}: {_stage(t)}" for t in trials[:_NAMED]]
+        named = [
+            f"{t['setting'] + ' ' if len(settings) > 1 else ''}{describe(t['params'], t['phase'])}: {_stage(t)}"
+            for t in trials[:_NAMED]
+        ]
         if len(trials) > _NAMED:
             named.append(f"and {len(trials) - _NAMED} more")
         running += f" ({'; '.join(named)})" if named else ""
@@ -97,7 +100,7 @@ def picture(live: dict[str, Any], *, height: int) -> RenderableType:
     elif live["waiting"] or not live["running"]:
         parts.append(Text(live["waiting"] or _NO_PLACE, style="dim"))
     facts = [f"{live['done']}/{live['total']} done", f"{len(live['running'])} running", _left(live)]
-    parts.append(Text(", ".join(filter(None, [*facts, f"{live['spent']} spent"])), style="bold"))
+    parts.append(Text(", ".join(filter(None, [*facts, f"spent {live['spent']}"])), style="bold"))
     return Group(*parts)
 
 

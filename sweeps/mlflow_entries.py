@@ -84,7 +84,7 @@ def epoch_figures(entry: Mapping[str, Any], before: Mapping[str, int]) -> Iterat
         if name in _NO_FIGURE or isinstance(value, bool) or not isinstance(value, int | float):
             continue
         step = before.get(stage, 0) + epoch if name.startswith("system/") else epoch
-        yield metric_name(f"{stage}/{name}" if name in _OF_STAGE else name), float(value), step, at_ms
+        yield valid_name(f"{stage}/{name}" if name in _OF_STAGE else name), float(value), step, at_ms
 
 
 def history_figures(trial: TrialRecord, before: Mapping[str, int]) -> Iterator[Figure]:
@@ -109,7 +109,7 @@ def last_figures(trial: TrialRecord) -> Iterator[Figure]:
     spent = {"total_seconds": round(trial.seconds, 3)}
     spent |= {f"{stage}/total_seconds": round(seconds, 3) for stage, seconds in trial.stage_seconds.items()}
     for name, value in numbers(best | spent).items():
-        yield metric_name(name), value, trial.epochs, milliseconds(trial.ended_s)
+        yield valid_name(name), value, trial.epochs, milliseconds(trial.ended_s)
 
 
 def last_tags(trial: TrialRecord) -> dict[str, str]:
@@ -154,11 +154,13 @@ def summary(
 
 def texts(values: Mapping[str, Any], length: int) -> dict[str, str]:
     """Parameters or tags as MLflow takes them."""
-    return {redacted(key): redacted(str(value))[:length] for key, value in values.items()}
+    return {valid_name(key): redacted(str(value))[:length] for key, value in values.items()}
 
 
-def metric_name(name: str) -> str:
-    return re.sub(r"[^\w\-. /]", "_", redacted(name))[:250]
+def valid_name(name: str) -> str:
+    """A name as MLflow takes it, which may come to make a path of it."""
+    name = re.sub(r"[^\w\-. /]", "_", redacted(name))[:250]
+    return "/".join(part for part in name.split("/") if part.strip(".")) or "_"
 
 
 def milliseconds(at_s: float) -> int:

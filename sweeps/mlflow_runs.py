@@ -147,7 +147,7 @@ class SweepRuns:
         """Figures and tags of a setting's parent run; a figure that has changed since is logged once more."""
         now_ms = entries.milliseconds(0.0)
         figures = [
-            (entries.metric_name(name), value, 0, now_ms) for name, value in numbers(dict(metrics)).items()
+            (entries.valid_name(name), value, 0, now_ms) for name, value in numbers(dict(metrics)).items()
         ]
         self._log(self._runs[setting], figures=figures, tags=tags)
 
@@ -274,7 +274,11 @@ class SweepRuns:
 
 
 def is_refusal(error: Exception) -> bool:
-    """Whether MLflow is there and does not want this very request."""
+    """Whether the fault lies in what was to be written, and not in MLflow or on the way to it."""
     from mlflow.exceptions import MlflowException
 
-    return isinstance(error, MlflowException) and error.get_http_status_code() == 400
+    if isinstance(error, MlflowException):
+        return error.get_http_status_code() == 400
+    return isinstance(error, ArithmeticError | LookupError | TypeError | ValueError) and not isinstance(
+        error, OSError
+    )

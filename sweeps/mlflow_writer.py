@@ -40,8 +40,7 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         shown = self._shown
-        is_last = False
-        while not is_last:
+        while True:
             if shown.failures:
                 pause_s = _PAUSES_S[min(shown.failures, len(_PAUSES_S)) - 1]
                 shown.wait_for(lambda: shown.is_closing, pause_s)
@@ -56,6 +55,9 @@ class Writer(threading.Thread):
                 self._failed(error)
             else:
                 self._succeeded(changes)
+            # What fails once may be mended by a fresh look.
+            if is_last and shown.failures != 1:
+                return
 
     def _write(self, *, is_last: bool) -> None:
         """Everything that is not written yet."""

@@ -63,6 +63,7 @@ class Plan(ABC):
     def record(self) -> dict[str, Any]:
         """The plan as the ledger keeps and compares it (JSON); where the data lies is no part of it."""
         return {
+            "kind": self.kind,
             "data": self.data_name,
             "data_digest": self.data_digest,
             "split": ",".join(self.settings),
@@ -110,9 +111,13 @@ class SweepPlan(Plan):
             raise SweepError(f"--set {twice[0]}: this sweep searches it; leave one of the two out.")
         # What cannot be is refused before anything is trained.
         for axis in self.axes:
-            for value in (axis.choices or (axis.low, axis.high)):
+            for value in axis.choices or (axis.low, axis.high):
                 kind = int if axis.kind == "int" else type(value)
-                others = {a.field: (a.choices or (a.low,))[0] for a in self.axes if a is not axis and a.kind != "int"}
+                others = {
+                    a.field: (a.choices or (a.low,))[0]
+                    for a in self.axes
+                    if a is not axis and a.kind != "int"
+                }
                 others |= {a.field: int(a.low) for a in self.axes if a is not axis and a.kind == "int"}
                 self.config(self.settings[0], **others, **{axis.field: kind(value)})
 

@@ -8,9 +8,8 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.trial import TrialState, create_trial
@@ -18,13 +17,10 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from sweeps.points import Params, Points, is_ordered
+from sweeps.samplers import RESULTS, make_sampler
 from sweeps.space import Axis, Objective
+from sweeps.useful_points import Ended, Values, most_useful
 
-Method = Literal["random", "grid", "tpe", "gp"]
-Values = tuple[float, ...]
-
-# A model of fewer results than this says nothing; until they are there, points are drawn.
-_RESULTS = 3
 # How many points are drawn before the model is asked, at most.
 _DRAWN = 10
 # How often the sampler may propose what is taken before a free point near its proposal will do.
@@ -46,16 +42,16 @@ class PointSearch(OptunaSearch):
     as ones to come (GP), so that it proposes something else.
 
     The study holds at most `windows[method]` trials. Where it would hold more, it is made again from the best and the
-    latest: TPE takes no more than 25 of the best for good ones, whatever their number.
+    latest: of one objective TPE takes no more than 25 for good ones, whatever their number.
     """
 
-    windows: ClassVar[dict[Method, int]] = {"random": 500, "grid": 500, "tpe": 500, "gp": 100}
+    windows: ClassVar[dict[str, int]] = {"random": 500, "grid": 500, "tpe": 500, "gp": 100}
 
     def __init__(
         self,
         axes: tuple[Axis, ...],
         *,
-        method: Method,
+        method: str,
         objectives: tuple[Objective, ...],
         seed: int,
         trials: int,
@@ -64,9 +60,10 @@ class PointSearch(OptunaSearch):
         unfinished: list[Params],
         hints: Sequence[tuple[Params, Values]] = (),
     ) -> None:
-        """`known` are this sweep's ended points with a value an objective (None: failed), in the order of their start;
-        `unfinished` were cut off and come first; `trials` is how many more to give, unfinished ones included;
-        `parallel` how many run at once; `hints` are told to the sampler and count for nothing else.
+        """`method` is "tpe", "gp", "random" or "grid". `known` are this sweep's ended points with a value an objective
+        (None: failed), in the order of their start; `unfinished` were cut off and come first; `trials` is how many more
+        to give, unfinished ones included; `parallel` how many run at once; `hints` are told to the sampler alone, until
+        this sweep knows more itself.
 
         Raises SweepError where `method` is "grid" and an axis has no end of values.
         """
@@ -86,11 +83,11 @@ class PointSearch(OptunaSearch):
             self._drawn, self._draws = total, self._points.grid()
         else:
             # No start-up where random points are all there is, and less of one where earlier sweeps have done it.
-            wanted = 0 if method == "random" else max(_RESULTS, min(_DRAWN, total // 3))
+            wanted = 0 if method == "random" else max(RESULTS, min(_DRAWN, total // 3))
             self._drawn = wanted - len(hints)
             self._draws = iter(self._points.spread(max(wanted, min(parallel, total))) if wanted else ())
-        self._ended = [(params, values) for params, values in known if values is not None]
-        self._hints = list(hints)
+        self._ended: Ended = [(params, values) for params, values in known if values is not None]
+        self._hints: Ended = list(hints)
         self._running: dict[str, _Running] = {}
         metrics: list[str] = [objective.metric for objective in objectives]
         modes: list[str] = [objective.mode for objective in objectives]
@@ -109,7 +106,8 @@ class PointSearch(OptunaSearch):
         """The next point (its axes' fields alone), or Searcher.FINISHED where all asked for, or all there are, were given."""
         if not self._left:
             return Searcher.FINISHED
-        if len(self._study.get_trials(deepcopy=False)) >= self.windows[self._method]:
+        full = len(self._study.get_trials(deepcopy=False)) >= self.windows[self._method]
+        if full or (self._hints and self._knows_more()):
             self._make_study()
         params = self._next(trial_id)
         if params is None:
@@ -149,7 +147,7 @@ class PointSearch(OptunaSearch):
         if self._first:
             return self._first.popleft()
         results = len(self._ended) + len(self._hints)
-        if self._given < self._drawn or results < _RESULTS:
+        if self._given < self._drawn or results < RESULTS:
             for params in self._draws:
                 if self._points.key(params) not in self._seen:
                     return params
@@ -164,7 +162,7 @@ class PointSearch(OptunaSearch):
 
     def _values(self, result: dict[str, Any]) -> Values | None:
         """The objectives' values in a result; None where one is missing or no number."""
-        values = tuple(float(result.get(objective.metric, math.nan)) for objective in self._objectives)
+        values = tuple(float(result.get(o.metric, math.nan)) for o in self._objectives)
         return values if all(map(math.isfinite, values)) else None
 
     @property
@@ -172,16 +170,20 @@ class PointSearch(OptunaSearch):
         assert self._ot_study is not None  # the base class makes it where it is given a space
         return self._ot_study
 
+    def _knows_more(self) -> bool:
+        """Whether this sweep knows more itself than it was told of others, whose code may have been another."""
+        return len(self._ended) > len(self._hints)
+
     def _make_study(self) -> None:
         """A new study with a new sampler, of at most three quarters of the window."""
         window = self.windows[self._method]
-        if len(self._ended) > len(self._hints):
-            self._hints = []  # this sweep knows as much itself
+        if self._knows_more():
+            self._hints = []
         if len(self._hints) + len(self._ended) > window // 2:
-            self._hints = self._most_useful(self._hints, window // 4)
-            self._ended = self._most_useful(self._ended, window // 2 - len(self._hints))
+            self._hints = most_useful(self._hints, self._objectives, window // 4)
+            self._ended = most_useful(self._ended, self._objectives, window // 2 - len(self._hints))
         # Another seed than before, or the first draws would repeat what is known.
-        self._sampler = _sampler(self._method, self._first_seed + self._given + len(self._first))
+        self._sampler = make_sampler(self._method, self._first_seed + self._given + len(self._first))
         self._setup_study(self._modes)
         self._ot_trials = {}
         for params, values in itertools.chain(self._hints, self._ended):
@@ -202,17 +204,6 @@ class PointSearch(OptunaSearch):
         study = self._study
         return optuna.Trial(study, study._storage.create_new_trial(study._study_id, trial))
 
-    def _most_useful(self, ended: list[tuple[Params, Values]], count: int) -> list[tuple[Params, Values]]:
-        """The best half of `count` and the latest, in their order. Best is what the fewest others dominate."""
-        if len(ended) <= count:
-            return ended
-        latest = len(ended) - count // 2
-        signs = np.array([1.0 if objective.mode == "min" else -1.0 for objective in self._objectives])
-        losses_PO = np.array([values for _, values in ended[:latest]]) * signs
-        dominated_P = np.array([_dominating(losses_PO, loss_O) for loss_O in losses_PO])
-        best = np.argsort(dominated_P, kind="stable")[: count - count // 2]
-        return [ended[place] for place in sorted(best)] + ended[latest:]
-
     def _told(self, params: Params) -> Params:
         """A point as Optuna has it: numbers to choose from are an axis of their places, so that neighbours are near."""
         places = {field: choices.index(params[field]) for field, choices in self._ordered.items()}
@@ -227,17 +218,3 @@ class PointSearch(OptunaSearch):
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its parts for a resume of its own, which the ledger makes needless.
         return {}
-
-
-def _sampler(method: Method, seed: int) -> optuna.samplers.BaseSampler:
-    if method == "tpe":
-        # Multivariate for one objective and not for several, as Optuna's benchmarks have it.
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RESULTS, constant_liar=True)
-    if method == "gp":
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=_RESULTS)
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _dominating(losses_PO: np.ndarray, loss_O: np.ndarray) -> int:
-    """How many of P points are nowhere worse than one and somewhere better (losses: less is better)."""
-    return int(((losses_PO <= loss_O).all(1) & (losses_PO < loss_O).any(1)).sum())

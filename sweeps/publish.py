@@ -53,7 +53,9 @@ def conclude(
     read = {t.identity for t in shown}
     considered = [c for c in considered if all(t.identity in read for t in c.trials)]
     if not considered:
-        return {"lines": [f"The checkpoints of {setting}'s best trials were swept away: nothing to choose from."]}
+        return {
+            "lines": [f"The checkpoints of {setting}'s best trials were swept away: nothing to choose from."]
+        }
     print(f"[{setting}] reading validation errors of {len(shown)} trials", flush=True)
     errors = ray.get(
         task(assess.validation_errors).remote(

@@ -92,7 +92,7 @@ class Recorder(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         record = self._record(trial)
-        if "figures" not in result or result.get("done"):
+        if "figures" not in result or "ended" in result:
             return
         record.seconds = result["trial_seconds"]
         # Rounded here, so that a table says the same now and when it is made from the ledger.
@@ -126,9 +126,11 @@ class Recorder(Callback):
         last = trial.last_result
         if "failure" in last:
             self._failed(record, last["kind"], last["failure"])
-        elif last.get("done"):
+        elif "ended" in last:  # by itself; Tune says "done" of what it stopped too
             finished = record.epochs >= self._plan.budget(record.setting, record.params)
-            self._end(record, "finished" if finished else "failed", "" if finished else "ended before its budget")
+            self._end(
+                record, "finished" if finished else "failed", "" if finished else "ended before its budget"
+            )
         elif record.epochs >= self._plan.budget(record.setting, record.params):
             # Stopped in its last epoch, which is as good as finished; its worker is waiting for a word.
             self._slots.end(trial.config["slot"], record.identity, "stop")

@@ -24,9 +24,7 @@ _SECRET_NAME = r"(?:secret|token|passw(?:or)?d|passphrase|credential|signature|(
 _BY_PLACE = [
     (re.compile(pattern, flags), replacement)
     for pattern, flags, replacement in (
-        # user:password@ and ?query of an address
-        (r"(://)[^\s/?#\"'<>\\]*@", 0, r"\1"),
-        (r"(://[^\s?\"'<>\\]*)\?[^\s\"'<>\\]*", 0, r"\1"),
+        (r"(://)[^\s/?#\"'<>\\]*@", 0, r"\1"),  # user:password@
         (
             r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----.*?-----END [A-Z ]{0,40}PRIVATE KEY-----",
             re.DOTALL,
@@ -43,6 +41,8 @@ _BY_PLACE = [
     )
 ]
 
+_ADDRESS = re.compile(r"://[^\s\"'<>\\]*")
+
 
 def redacted(text: str) -> str:
     """The text with every secret that can be known replaced, or, in an address, left out."""
@@ -53,6 +53,7 @@ def redacted(text: str) -> str:
     )
     if values:
         text = _any_of(values).sub(REMOVED, text)
+    text = _ADDRESS.sub(lambda address: address[0].partition("?")[0], text)
     for pattern, replacement in _BY_PLACE:
         text = pattern.sub(replacement, text)
     return text

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from sweeps.report_board import boards
-from sweeps.report_codes import MOST_ROWS, code_cards, codebooks
+from sweeps.report_codes import MOST_ROWS, by_size, code_cards, codebooks
 from sweeps.report_cost import Cost, cost, memory_mb
 from sweeps.report_curves import STAGES, Card, curve_cards, loss_cards
 from sweeps.report_facts import DEFINITIONS, commands, failures, plan_facts, question, remarks, stand_in
@@ -22,7 +22,7 @@ from sweeps.report_parallel import parallel_card
 from sweeps.report_sessions import Session, idle_share, is_own, is_timed, sessions
 from sweeps.report_template import PAGE
 from sweeps.report_timeline import timeline
-from sweeps.report_view import SweepView, view_of
+from sweeps.report_view import ORDER, SweepView, view_of
 from sweeps.report_words import called, counted, metric_name, moment, share, time_told, told, usd
 from trainables.inspect_charts import bars
 
@@ -39,7 +39,7 @@ _SECTIONS = (
     ("cluster", "timeline"),
     ("cost", "cost"),
     ("failures", "failures"),
-    ("again", "again"),
+    ("again", "how to repeat"),
     ("words", "definitions"),
 )
 
@@ -52,8 +52,10 @@ def write_report(view: SweepView) -> str:
     filters: dict[str, Callable[..., Any]] = {"called": called, "number": _number}
     environment.filters.update(filters)
     found, spent = sessions(view), cost(view)
-    metrics = [objective.metric for objective in view.objectives] or ["mpjpe_cm"]
-    weights = {(setting, m): importance(view, setting, m) for setting in view.settings for m in metrics}
+    metrics = [objective.metric for objective in view.objectives]
+    # What a model weighs and how long it takes is known beforehand; what makes it good is not.
+    of_interest = [m for m in metrics if m in ("mpjpe_cm", "contact_f1")]
+    weights = {(setting, m): importance(view, setting, m) for setting in view.settings for m in of_interest}
     fields = heat_fields(view, _mean_weights(view, weights))
     heat = {setting: heat_map(view, setting, fields) for setting in view.settings}
     parallel = [parallel_card(view, setting) for setting in view.settings]
@@ -79,6 +81,7 @@ def write_report(view: SweepView) -> str:
         fronts=[(setting, front_cards(view, setting)) for setting in view.settings],
         objectives=[metric_name(m) for m in metrics],
         books=books,
+        sizes=by_size(books),
         most_books=MOST_ROWS,
         code_cards=code_cards(view, books),
         timeline=timeline(view, found),
@@ -88,7 +91,11 @@ def write_report(view: SweepView) -> str:
         cost_lines=_cost_lines(view, spent),
         stages=(*STAGES, "other"),
         cost_rows=_cost_rows(spent),
-        saved=[(name, time_told(s), share(s / spent.naive_s)) for name, s in spent.saved_s.items() if s > 0],
+        saved=[
+            (name, f"{_minus(s)}{time_told(abs(s))}", f"{_minus(s)}{share(abs(s) / spent.naive_s)}")
+            for name, s in spent.saved_s.items()
+            if abs(s) >= 0.05 and spent.naive_s > 0
+        ],
         failures=failures(view),
         remarks=remarks(view),
         commands=commands(view),
@@ -100,7 +107,7 @@ def write_report(view: SweepView) -> str:
 def _tiles(view: SweepView, found: list[Session], spent: Cost) -> list[tuple[str, str]]:
     """The numbers at the top, with what they count."""
     status = [trial.status for trial in view.trials]
-    words = ", ".join(f"{status.count(s)} {s}" for s in dict.fromkeys(status)) or "none begun"
+    words = ", ".join(f"{status.count(s)} {s}" for s in ORDER if s in status) or "none begun"
     tiles = [
         (f"{len(status):,}", f"trials: {words}"),
         (time_told(spent.spent_s), "of training, by this sweep"),
@@ -175,21 +182,22 @@ def _cost_lines(view: SweepView, spent: Cost) -> list[str]:
     lines = [
         f"Training took {time_told(spent.spent_s)}: {_range(spent.worker_hours, '{:.3g}'.format)} {unit}, {price}."
     ]
-    if spent.held_usd is not None:
-        lines.append(
-            f"The cluster's places cost {_range(spent.held_usd, usd)} over the sessions, idle time included."
-        )
     if spent.spent_s > 0:
         parts = {"repeats over seeds": spent.repeats_s, "trials that failed": spent.failed_s}
         of_it = [f"{share(s / spent.spent_s)} on {name}" for name, s in parts.items() if s > 0]
         of_it.insert(0, f"{share(spent.stage_total('codebook') / spent.spent_s)} of it on codebooks")
         lines.append(f"{', '.join(of_it)}.")
+    if spent.held_usd is not None:
+        lines.append(
+            f"The cluster's places cost {_range(spent.held_usd, usd)} over the sessions, idle time included."
+        )
     if spent.codebooks:
         lines.append(
             f"{counted(spent.codebook_users, 'trial')} stand on {counted(spent.codebooks, 'codebook')}, "
-            f"of which this sweep trained {spent.codebooks_trained}. "
-            f"{counted(spent.others, 'trial was', 'trials were')} found trained by other sweeps."
+            f"of which this sweep trained {spent.codebooks_trained}."
         )
+    if spent.others:
+        lines.append(f"{counted(spent.others, 'trial was', 'trials were')} found trained by other sweeps.")
     if math.isfinite(spent.naive_s):
         lines.append(
             f"Naive training of the same trials takes {time_told(spent.naive_s)}: this sweep spent {share(spent.ratio)} of that."
@@ -211,6 +219,10 @@ def _cost_rows(spent: Cost) -> list[tuple[str, list[str]]]:
 def _range(pair: tuple[float, float], show: Callable[[float], str]) -> str:
     low, high = map(show, pair)
     return low if low == high else f"{low} to {high}"
+
+
+def _minus(value: float) -> str:
+    return "−" if value < 0 else ""
 
 
 def _number(value: float, form: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from sweeps.report_ruler import Ruler
 from sweeps.redacted import redacted
+from sweeps.report_ruler import Ruler
 from sweeps.report_view import Point, SweepView, trial_label
 from sweeps.report_words import UNKNOWN, figure, finite, metric_name, told
 from sweeps.selection import params_key, plain, words
@@ -18,8 +18,9 @@ from sweeps.selection import params_key, plain, words
 # Rows a setting that are shown at once, and those that are kept behind a fold.
 SHOWN, FOLDED = 16, 200
 # Metrics that have a column where any trial knows them.
-_COLUMNS = ("contact_f1", "contact_precision", "contact_recall", "parameters", "latency_ms", "peak_memory_mb")
-_PLOT_WIDTH = 150
+_COLUMNS = ("contact_f1", "parameters", "latency_ms")
+# A line of the plot is as high as a line of the table's text.
+_PLOT_WIDTH, _PLOT_LINE = 150, 22.5
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Board:
     setting: str
     answer: str
     decided: bool
+    scale: str  # of the plots
     fields: list[str]
     columns: list[str]
     rows: list[BoardRow]
@@ -80,6 +82,7 @@ def _board(view: SweepView, setting: str) -> Board:
         setting=setting,
         answer=answer(view, setting),
         decided=bool((report.get("verdict") or {}).get("reason")),
+        scale="" if ruler.steps or not place else f"{ruler.low:.2f} to {ruler.high:.2f} cm",
         fields=view.fields,
         columns=[metric_name(metric) for metric in known],
         rows=rows[:shown],
@@ -168,7 +171,9 @@ def _plot_ruler(points: list[Point], intervals: Mapping[str, Any]) -> Ruler:
     for point in points:
         for trial in point.finished:
             values += [
-                v for v in (figure(trial, "mpjpe_cm"), *_bounds(intervals.get(trial.identity))) if math.isfinite(v)
+                v
+                for v in (figure(trial, "mpjpe_cm"), *_bounds(intervals.get(trial.identity)))
+                if math.isfinite(v)
             ]
     return Ruler.over(values)
 
@@ -176,15 +181,14 @@ def _plot_ruler(points: list[Point], intervals: Mapping[str, Any]) -> Ruler:
 def _plot(point: Point, intervals: Mapping[str, Any], ruler: Ruler) -> Markup:
     """A dot and a bar for each finished trial of a configuration, on its setting's scale."""
     drawn = []
-    step = 9
     for i, trial in enumerate(sorted(point.finished, key=lambda t: t.params.get("seed", 0))):
-        y, x = 7 + step * i, 4 + (_PLOT_WIDTH - 8) * ruler.at(figure(trial, "mpjpe_cm"))
+        y, x = _PLOT_LINE * (i + 0.5), 4 + (_PLOT_WIDTH - 8) * ruler.at(figure(trial, "mpjpe_cm"))
         low, high = _bounds(intervals.get(trial.identity))
         if math.isfinite(low):
             x0, x1 = (4 + (_PLOT_WIDTH - 8) * ruler.at(v) for v in (low, high))
             drawn.append(f'<line class="rod" x1="{x0:.1f}" x2="{x1:.1f}" y1="{y}" y2="{y}"/>')
         drawn.append(f'<circle class="dot" cx="{x:.1f}" cy="{y}" r="3"/>')
-    height = 5 + step * max(len(point.finished), 1)
+    height = _PLOT_LINE * max(len(point.finished), 1)
     return Markup(
         f'<svg class="plot" viewBox="0 0 {_PLOT_WIDTH} {height}" aria-hidden="true" style="width:{_PLOT_WIDTH}px">'
         f"{''.join(drawn)}</svg>"

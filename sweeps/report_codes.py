@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 
 from sweeps.ledger import TrialRecord
@@ -13,7 +14,7 @@ from sweeps.report_words import counted
 from sweeps.selection import words
 
 # Rows of the table; lines of a chart.
-MOST_ROWS, _MOST_LINES = 60, 200
+MOST_ROWS, _MOST_SIZES, _MOST_LINES = 60, 12, 200
 # Figures of the codebook's stage: name in its reports -> heading of its chart.
 _CHARTS = {
     "codebook_perplexity": ("Perplexity", "codes"),
@@ -80,6 +81,25 @@ def _codebook(identity: str, users: list[TrialRecord]) -> Codebook:
     )
 
 
+def by_size(books: list[Codebook]) -> list[tuple[str, int, float, float, float]]:
+    """Rows for each codebook size, or, where there are many, from one power of two to the next: how many, and the means of perplexity, live share and reconstruction (cm)."""
+    sizes = {book.codes or 0 for book in books}
+
+    def label(codes: int) -> str:
+        if not codes:
+            return "unknown"
+        power = 1 << (codes.bit_length() - 1)
+        return str(codes) if len(sizes) <= _MOST_SIZES else f"{power} to {2 * power - 1}"
+
+    rows = []
+    for name in dict.fromkeys(map(label, sorted(sizes))):
+        of_size = [book for book in books if label(book.codes or 0) == name]
+        perplexity, live = _mean([b.perplexity for b in of_size]), _mean([b.live for b in of_size])
+        reconstruction_cm = _mean([b.reconstruction_cm for b in of_size])
+        rows.append((name, len(of_size), perplexity, live, reconstruction_cm))
+    return rows
+
+
 def code_cards(view: SweepView, books: list[Codebook]) -> list[Card]:
     """A chart for each figure of the codebook's stage, a line a codebook."""
     trained = [book for book in books if book.trainer is not None]
@@ -95,6 +115,7 @@ def code_cards(view: SweepView, books: list[Codebook]) -> list[Card]:
             x_unit="epoch of the codebook",
             y_unit=f"{heading.lower()}, {unit}",
             height=190,
+            right=42,
         )
         sizes = sorted({book.codes or 0 for book, _ in lines})
         drawn = []
@@ -105,7 +126,25 @@ def code_cards(view: SweepView, books: list[Codebook]) -> list[Card]:
             title = f"codebook {book.identity[:8]} of {book.codes} codes · {book.trainer.setting} · kept epoch {book.kept_epoch}"
             body = f'<path class="curve plainline" stroke-opacity="{shade:.2f}" d="{path}"/>'
             drawn.append(mark(view.number(book.trainer), title, body))
+        drawn += _sizes(frame, [(book.codes, found[-1][1]) for book, found in lines])
         spoken = f"{heading} of {len(lines)} codebooks by epoch, from {min(values):.3g} to {max(values):.3g}"
         note = f"{_MOST_LINES} of {counted(len(lines), 'codebook')}" if len(lines) > _MOST_LINES else ""
         cards.append(Card(heading, frame.svg(drawn, spoken), note))
     return cards
+
+
+def _sizes(frame: Frame, ends: list[tuple[int | None, float]]) -> list[str]:
+    """The sizes beside the ends of their lines, where there is room between them."""
+    drawn: list[str] = []
+    taken: list[float] = []
+    for codes in sorted({codes for codes, _ in ends if codes}, reverse=True):
+        y = frame.up(_mean([value for own, value in ends if own == codes])) + 4
+        if all(abs(y - other) >= 11 for other in taken):
+            taken.append(y)
+            drawn.append(f'<text x="{frame.width - frame.right + 5}" y="{y:.1f}">{codes}</text>')
+    return drawn
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if math.isfinite(value)]
+    return statistics.fmean(known) if known else math.nan

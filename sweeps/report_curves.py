@@ -18,6 +18,8 @@ from sweeps.report_words import counted, finite, told
 
 # Of the whole page, shared by its settings; points of one curve.
 MOST_CURVES, MOST_LOSSES, MOST_POINTS = 1200, 240, 32
+# So many lines of a chart are drawn thinner.
+CROWDED = 60
 T = TypeVar("T")
 STAGES = ("codebook", "indexer", "predictor")
 
@@ -49,7 +51,7 @@ def _curves(view: SweepView, setting: str, trials: list[TrialRecord], most: int)
     high = float(np.percentile(values, 97)) if len(values) > 30 else float(values.max())
     shown = thinned(trials, most)
     frame = Frame(
-        x=Ruler.over([1, view.budget, *(epoch for c in curves.values() for epoch, _ in c)]),
+        x=Ruler.over([1, max(view.budget, 1), *(epoch for c in curves.values() for epoch, _ in c)]),
         y=Ruler.over([float(values.min()), high]),
         x_unit="epoch of the predictor",
         y_unit="validation MPJPE, cm",
@@ -58,11 +60,12 @@ def _curves(view: SweepView, setting: str, trials: list[TrialRecord], most: int)
     report = view.reports.get(setting, {})
     drawn: list[str] = []
     ends: list[str] = []
+    many = " many" if len(shown) > CROWDED else ""
     # The best last, so that it lies on top.
     for trial in reversed(shown):
         curve = [(frame.across(e), frame.up(v)) for e, v in few(curves[id(trial)], MOST_POINTS)]
         kind = "best" if badge(report, trial.params) == "chosen" else trial.status
-        body = f'<path class="curve {kind}" d="{line(curve)}"/>'
+        body = f'<path class="curve {kind}{many}" d="{line(curve)}"/>'
         x, y = curve[-1]
         if trial.status == "stopped":
             body += f'<circle class="end" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sweeps.ledger import TrialRecord
-from sweeps.report_view import SweepView
 from sweeps.redacted import redacted
+from sweeps.report_view import SweepView
 from sweeps.report_words import called
 from sweeps.selection import words
 
@@ -23,7 +23,7 @@ _NOVEL = {
 }
 
 DEFINITIONS = (
-    ("MPJPE, cm", "mean distance of the 16 or 21 predicted hand joints from the true ones over the frames of a window, in its first camera frame; less is better"),
+    ("MPJPE, cm", "mean distance of the predicted hand joints from the true ones over the frames of a window, in its first camera frame; less is better"),
     ("contact F1, precision, recall", "of the hand's vertices predicted to touch the object, pooled over frames and vertices, between 0 and 1; more is better"),
     ("validation", "windows of held-out groups that no training saw. Every figure here is of that part unless it says test; gate and test choose nothing"),
     ("end to end", "codes come from the trial's own indexer, never from the true motion"),

@@ -49,6 +49,7 @@ def _card(view: SweepView, setting: str, other: Objective) -> Card | None:
         x_unit=metric_name(other.metric),
         y_unit="validation MPJPE, cm",
         right=20,
+        inset=7,
     )
 
     def place(point: Point) -> tuple[float, float]:

@@ -85,25 +85,27 @@ def heat_map(view: SweepView, setting: str, fields: tuple[str, ...]) -> Markup |
 
 def bands(axis: Axis, tried: list[Any]) -> Bands:
     """Every value of the field where they are few, else every one that was tried, else ranges of equal width."""
-    values = list(axis.values) if axis.values is not None and len(axis.values) <= _MOST_VALUES else None
-    if values is None:
-        different = sorted(set(tried))
-        values = different if len(different) <= _MOST_VALUES or axis.kind == "choice" else None
-    if values is not None:
+    possible = list(axis.values) if axis.values is not None and len(axis.values) <= _MOST_VALUES else None
+    different = sorted(set(tried), key=None if _numeric(tried) else str)
+    values = possible if possible is not None else different
+    if len(values) <= _MOST_VALUES or not _numeric(tried):
         # What lies outside the space all the same (a point of an older plan) has a place too.
-        values += [value for value in dict.fromkeys(tried) if value not in values]
+        values = [*values, *(value for value in different if value not in values)]
         return Bands([plain(value) for value in values], values.index)
-    if axis.log:
-        edges = np.geomspace(axis.low, axis.high, _BANDS + 1)
-    else:
-        edges = np.linspace(axis.low, axis.high, _BANDS + 1)
+    low, high = different[0], different[-1]
+    log = axis.log or (axis.kind == "choice" and low > 0 and high >= 8 * low)
+    edges = np.geomspace(low, high, _BANDS + 1) if log else np.linspace(low, high, _BANDS + 1)
     labels = [f"{a:.3g}–{b:.3g}" for a, b in itertools.pairwise(edges)]
-    if axis.kind == "int":
+    if all(isinstance(value, int) for value in different):
         labels = [f"{math.ceil(a)}–{math.ceil(b) - 1}" for a, b in itertools.pairwise(edges)]
-        labels[-1] = f"{math.ceil(edges[-2])}–{int(axis.high)}"
+        labels[-1] = f"{math.ceil(edges[-2])}–{high}"
     return Bands(
         labels, lambda value: int(np.clip(np.searchsorted(edges, value, "right") - 1, 0, _BANDS - 1))
     )
+
+
+def _numeric(values: list[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
 def _cell(
@@ -117,15 +119,16 @@ def _cell(
     if point.finished:
         value = point.mean("mpjpe_cm")
         depth = 1.0 if high - low < 1e-9 else min(max((high - value) / (high - low), 0.0), 1.0)
-        strong = " strong" if depth > 0.5 else ""
+        opacity = 0.08 + 0.87 * depth
+        strong = " deeper" if opacity > 0.7 else " deep" if opacity > 0.5 else ""
         chosen = " chosen" if badge(view.reports.get(point.setting, {}), point.params) == "chosen" else ""
         seeds = (
-            f'<text class="small{strong}" {middle} y="{y + 32}">{len(point.finished)} seeds</text>'
+            f'<text class="small value{strong}" {middle} y="{y + 32}">{len(point.finished)} seeds</text>'
             if len(point.finished) > 1
             else ""
         )
         body = (
-            f'<rect class="cell" fill-opacity="{0.08 + 0.87 * depth:.2f}" {box}/>'
+            f'<rect class="cell" fill-opacity="{opacity:.2f}" {box}/>'
             f'<rect class="edge{chosen}" {box}/>'
             f'<text class="value{strong}" {middle} y="{y + (20 if seeds else 23)}">{value:.2f}</text>{seeds}'
         )

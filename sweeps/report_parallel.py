@@ -7,13 +7,13 @@ from html import escape
 from typing import Any
 
 from sweeps.report_board import badge
-from sweeps.report_curves import Card, thinned
+from sweeps.report_curves import CROWDED, Card, thinned
 from sweeps.report_ruler import Ruler, line, mark, svg
 from sweeps.report_view import Point, SweepView, trial_label
 from sweeps.report_words import called, counted, figure, metric_name
 from sweeps.space import OBJECTIVES
 
-_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 250, 50, 50, 34, 14
+_HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 262, 50, 50, 46, 14
 _MOST_LINES = 1000  # of the whole page
 
 
@@ -36,17 +36,19 @@ def parallel_card(view: SweepView, setting: str) -> Card | None:
     finished = [p for p in points if p.finished]
     best = {p.number for p in finished[: max(1, len(finished) // 10)]}
     report = view.reports.get(setting, {})
+    many = " many" if len(shown) > CROWDED else ""
     for point in reversed(shown):
         kind = "good" if point.number in best else "finished" if point.finished else "stopped"
         if badge(report, point.params) == "chosen":
             kind = "best"
         path = line([(places[name], _up(rulers[name], at)) for name, at in _values(point, rulers)])
         title = point.label() if point.finished else trial_label(point.trials[0])
-        drawn.append(mark(point.number, title, f'<path class="curve {kind}" d="{path}"/>'))
+        drawn.append(mark(point.number, title, f'<path class="curve {kind}{many}" d="{path}"/>'))
     for name, x in places.items():
         drawn.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
-        heading = metric_name(name) if name in OBJECTIVES else called(name)
+        heading, _, unit = (metric_name(name) if name in OBJECTIVES else called(name)).partition(", ")
         drawn.append(f'<text class="head" x="{x:.1f}" y="14" text-anchor="middle">{escape(heading)}</text>')
+        drawn.append(f'<text x="{x:.1f}" y="28" text-anchor="middle">{escape(unit)}</text>')
         for place, label in rulers[name].ticks(4):
             y = _TOP + (_HEIGHT - _TOP - _BOTTOM) * (1 - place)
             drawn.append(f'<text class="halo" x="{x + 5:.1f}" y="{y + 4:.1f}">{escape(label)}</text>')

@@ -27,6 +27,7 @@ class Ruler:
     high: float = 1.0
     log: bool = False
     reverse: bool = False
+    whole: bool = False  # no labels between whole numbers
 
     @classmethod
     def over(
@@ -41,11 +42,12 @@ class Ruler:
         if not known:
             return cls(reverse=reverse)
         low, high = float(min(known)), float(max(known))
+        whole = all(isinstance(v, int) for v in known)
         log = log and low > 0
         if high - low < 1e-9 * max(abs(high), 1e-9):
             pad = abs(low) * 0.05 or 0.5
             low, high = low - pad, high + pad
-        return cls(low=low, high=high, log=log, reverse=reverse)
+        return cls(low=low, high=high, log=log, reverse=reverse, whole=whole)
 
     def at(self, value: Any) -> float:
         """0 at the beginning, 1 at the end; what lies beyond is held at the end it passed."""
@@ -68,7 +70,7 @@ class Ruler:
             series = (1, 3) if self.high < 500 * self.low else (1,)
             grid = [f * 10.0**e for e in range(first, last + 1) for f in series]
             values = [v for v in grid if self.low * 0.999 <= v <= self.high * 1.001]
-        return [(self.at(v), short(v)) for v in values]
+        return [(self.at(v), short(v)) for v in values if not self.whole or v == int(v)]
 
 
 @dataclass(frozen=True)
@@ -85,27 +87,37 @@ class Frame:
     right: float = 12
     top: float = 22
     bottom: float = 36
-    x_ticks: int = 5
+    inset: float = 0  # between the grid's edge and the outermost values
 
     def across(self, value: Any) -> float:
-        return self.left + (self.width - self.left - self.right) * self.x.at(value)
+        return self._x(self.x.at(value))
 
     def up(self, value: Any) -> float:
-        return self.height - self.bottom - (self.height - self.top - self.bottom) * self.y.at(value)
+        return self._y(self.y.at(value))
+
+    def _x(self, share: float) -> float:
+        return self.left + self.inset + (self.width - self.left - self.right - 2 * self.inset) * share
+
+    def _y(self, share: float) -> float:
+        return (
+            self.height
+            - self.bottom
+            - self.inset
+            - (self.height - self.top - self.bottom - 2 * self.inset) * share
+        )
 
     def svg(self, drawn: Sequence[str], spoken: str) -> Markup:
         """The chart; `spoken` is what somebody hears who cannot see it."""
-        inner = self.width - self.left - self.right
         foot = self.height - self.bottom
         grid = []
         for place, label in self.y.ticks(4):
-            y = foot - (foot - self.top) * place
+            y = self._y(place)
             grid.append(
                 f'<line class="grid" x1="{self.left}" x2="{self.width - self.right}" y1="{y:.1f}" y2="{y:.1f}"/>'
             )
             grid.append(f'<text x="{self.left - 6}" y="{y + 4:.1f}" text-anchor="end">{escape(label)}</text>')
-        for place, label in self.x.ticks(self.x_ticks):
-            x = self.left + inner * place
+        for place, label in self.x.ticks(5):
+            x = self._x(place)
             grid.append(f'<text x="{x:.1f}" y="{foot + 15}" text-anchor="middle">{escape(label)}</text>')
         grid.append(f'<text class="unit" x="4" y="12">{escape(self.y_unit)}</text>')
         grid.append(

@@ -9,8 +9,8 @@ from trainables.inspect_template import STYLE as BASE_STYLE
 STYLE = (
     BASE_STYLE
     + """
-:root { --pick: #b85c00; --strong: #ffffff; --s0: #2f6db0; --s1: #b06a00; --s2: #00806a; --s3: #a94a82; --s4: #6b6f76; --s5: #b23c17; }
-@media (prefers-color-scheme: dark) { :root { --pick: #ffb454; --strong: #101113; --s0: #7db2ea; --s1: #e8a33d; --s2: #3fc4a4;
+:root { --pick: #b85c00; --strong: #ffffff; --heat: #1f4e86; --s0: #2f6db0; --s1: #b06a00; --s2: #00806a; --s3: #a94a82; --s4: #6b6f76; --s5: #b23c17; }
+@media (prefers-color-scheme: dark) { :root { --pick: #ffb454; --strong: #101113; --heat: #8fb8ea; --s0: #7db2ea; --s1: #e8a33d; --s2: #3fc4a4;
   --s3: #e08bc0; --s4: #a6adb5; --s5: #f08660; } }
 nav { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 14px 0 0; font-size: 14px; }
 a { color: var(--bar); } h2 { scroll-margin-top: 12px; }
@@ -20,20 +20,25 @@ a { color: var(--bar); } h2 { scroll-margin-top: 12px; }
 .cards.two { grid-template-columns: repeat(auto-fill, minmax(min(440px, 100%), 1fr)); }
 .cards.broad { grid-template-columns: repeat(auto-fill, minmax(min(560px, 100%), 1fr)); }
 .wide { -webkit-overflow-scrolling: touch; } .wide:focus-visible, svg:focus-visible { outline: 2px solid var(--bar); outline-offset: 2px; }
+svg:focus:not(:focus-visible) { outline: none; }
 .scroll svg { min-width: 460px; } .scroll.far svg { min-width: 860px; } table.board { width: 100%; }
-table.board td, table.board th { white-space: nowrap; overflow-wrap: normal; } .badge { border-radius: 9px; padding: 0 7px;
+table.board td, th.keep { white-space: nowrap; } table.board th.n { white-space: normal; min-width: 40px; } table.board th, table.board td { padding-right: 9px; } table.board td, table.board th { overflow-wrap: normal; word-break: normal; } .badge { border-radius: 9px; padding: 0 7px;
   font-size: 12px; border: 1px solid var(--line); color: var(--soft); } .badge.chosen { background: var(--pick);
   border-color: var(--pick); color: var(--paper); font-weight: 600; } tr.chosen td { background: color-mix(in srgb, var(--pick) 9%, transparent); }
-svg.plot { display: inline-block; height: auto; vertical-align: middle; } .small { font-size: 9.5px; }
-svg:focus { outline: none; } .dot { fill: var(--bar); } .rod { stroke: var(--bar); stroke-width: 2; }
-.cell { fill: var(--bar); } .edge { fill: none; stroke: var(--line); } .edge.chosen { stroke: var(--pick); stroke-width: 3; }
-text.value { fill: var(--ink); font-size: 12px; font-variant-numeric: tabular-nums; } text.strong { fill: var(--strong); }
+section > h3 { margin: 20px 0 6px; font-size: 15px; } section > h3:first-of-type { margin-top: 10px; }
+svg.plot { display: inline-block; height: auto; vertical-align: middle; } svg text.small { font-size: 9.5px; } table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 22px; }
+.dot { fill: var(--bar); } .rod { stroke: var(--bar); stroke-width: 2; }
+.cell { fill: var(--heat); } .edge { fill: none; stroke: var(--line); } .edge.chosen { stroke: var(--pick); stroke-width: 3; }
+text.value { fill: var(--ink); font-size: 12px; font-variant-numeric: tabular-nums; }
+text.value.small { font-size: 9.5px; } text.deeper { fill: var(--strong); }
+@media (prefers-color-scheme: dark) { text.deep { fill: var(--strong); } }
 .untried { fill: none; stroke: var(--line); stroke-dasharray: 2 3; } .hatched { fill: url(#hatch); stroke: var(--line); }
 #hatch line { stroke: var(--line); stroke-width: 3; } text.head { fill: var(--ink); font-weight: 600; }
 .curve { fill: none; stroke: var(--bar); stroke-width: 1.4; stroke-opacity: .6; stroke-linejoin: round; }
 .curve.stopped, .curve.failed, .curve.unfinished { stroke: var(--soft); stroke-dasharray: 3 2.5; stroke-opacity: .55; stroke-width: 1.1; }
-.curve.best { stroke: var(--pick); stroke-width: 2.4; stroke-opacity: 1; stroke-dasharray: none; }
-.curve.good { stroke-width: 1.8; stroke-opacity: .95; } .end { fill: var(--card); stroke: var(--soft); stroke-width: 1.2; }
+.curve.many { stroke-width: 1; stroke-opacity: .28; }
+.curve.best, .curve.best.many { stroke: var(--pick); stroke-width: 2.4; stroke-opacity: 1; stroke-dasharray: none; }
+.curve.good, .curve.good.many { stroke-width: 1.8; stroke-opacity: .95; } .end { fill: var(--card); stroke: var(--soft); stroke-width: 1.2; }
 .cross { fill: none; stroke: var(--error); stroke-width: 1.8; } .axis { stroke: var(--soft); }
 .halo { paint-order: stroke; stroke: var(--card); stroke-width: 3px; } .front { fill: none; stroke: var(--bar); stroke-width: 1.6; }
 .onfront { fill: var(--bar); stroke: var(--card); } .dominated { fill: none; stroke: var(--soft); stroke-opacity: .7; }

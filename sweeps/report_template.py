@@ -34,7 +34,7 @@ patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line x1="0" y1="0" 
 {% endfor %}
 {% endmacro %}
 {% macro board_head(board) %}<tr><th class="n">rank</th><th></th>{% for name in board.fields %}<th class="n">{{ name | called }}</th>{% endfor %}
-<th class="n">MPJPE, cm</th><th class="n">sd over<br>seeds, cm</th><th>95% interval, cm</th><th>MPJPE, {{ board.setting }}</th>
+<th class="n">MPJPE, cm</th><th class="n">sd over<br>seeds, cm</th><th>95% interval, cm</th><th class="keep">{{ "MPJPE, " ~ board.scale if board.scale else "" }}</th>
 {% for name in board.columns %}<th class="n">{{ name }}</th>{% endfor %}
 <th class="n">seeds</th><th class="n">epochs</th><th>status</th></tr>{% endmacro %}
 <header id="top">
@@ -69,7 +69,7 @@ over its seeds. Dots are trials, bars their 95% intervals.</p>
 {% if board.folded %}<details><summary>{{ board.folded | length }} more{% if board.left_out %}; another {{ board.left_out }} are not in this page{% endif %}</summary>
 <div class="wide" tabindex="0" role="region" aria-label="more of {{ board.setting }}"><table class="board">{{ board_head(board) }}{{ board_rows(board.folded) }}</table></div></details>{% endif %}
 {% else %}<p class="soft">Nothing was begun.</p>{% endif %}
-{% if board.tests %}<details><summary>the verdict's {{ board.tests | length }} comparisons</summary><div class="wide" tabindex="0"><table>
+{% if board.tests %}<details><summary>the verdict's comparisons</summary><div class="wide" tabindex="0"><table>
 <tr>{% for name in board.tests[0] %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for test in board.tests %}<tr>{% for value in test.values() %}<td>{{ value }}</td>{% endfor %}</tr>{% endfor %}
 </table></div></details>{% endif %}
@@ -79,8 +79,8 @@ over its seeds. Dots are trials, bars their 95% intervals.</p>
 
 <section id="map">
 <h2>{{ heat_title }}</h2>
-<p class="soft">Validation MPJPE in cm, darker is better; the mean over seeds. Hatched: stopped at that epoch or without a figure. Dotted: not
-tried. Thick edge: chosen.</p>
+<p class="soft">Validation MPJPE in cm, the mean over seeds; the stronger the colour the better. Hatched: stopped at that epoch, or without a figure.
+Dotted: not tried. Thick edge: chosen.</p>
 {{ cards(heat, "two") }}
 {% if not heat %}<p class="soft">Nothing was begun.</p>{% endif %}
 </section>
@@ -120,9 +120,14 @@ other; orange: chosen.{% if objectives | length > 1 %} The sweep's objectives: {
 <section id="codebooks">
 <h2>Codebook usage</h2>
 {% if books %}
-<p class="soft">Figures of the epoch whose weights were kept, over validation windows. A stronger line is a larger codebook.</p>
+<p class="soft">Figures of the epoch whose weights were kept, over validation windows. A stronger line is a larger codebook; its size stands beside it.</p>
 {{ cards(code_cards) }}
-<div class="wide" tabindex="0" role="region" aria-label="codebooks"><table class="board">
+<div class="wide" tabindex="0" role="region" aria-label="codebooks by size"><table class="narrow">
+<tr><th class="n">codes</th><th class="n">codebooks</th><th class="n">perplexity,<br>codes</th><th class="n">live codes,<br>share</th><th class="n">reconstruction<br>MPJPE, cm</th></tr>
+{% for codes, count, perplexity, live, reconstruction in sizes %}<tr><td class="n">{{ codes }}</td><td class="n">{{ count }}</td>
+<td class="n">{{ perplexity | number("%.1f") }}</td><td class="n">{{ live | number("%.2f") }}</td><td class="n">{{ reconstruction | number("%.2f") }}</td></tr>{% endfor %}
+</table></div>
+<details><summary>every codebook</summary><div class="wide" tabindex="0" role="region" aria-label="codebooks"><table class="board">
 <tr><th>codebook</th><th class="n">codes</th><th class="n">perplexity, codes</th><th class="n">live codes, share</th>
 <th class="n">reconstruction<br>MPJPE, cm</th><th class="n">kept epoch</th><th class="n">trials on it</th><th>trained by</th></tr>
 {% for book in books[:most_books] %}<tr{% if book.trainer %} data-t="{{ view.number(book.trainer) }}"{% endif %}><td><code>{{ book.identity[:8] }}</code></td>
@@ -130,7 +135,7 @@ other; orange: chosen.{% if objectives | length > 1 %} The sweep's objectives: {
 <td class="n">{{ book.reconstruction_cm | number("%.2f") }}</td><td class="n">{% if book.epochs %}{{ book.kept_epoch }} of {{ book.epochs }}{% else %}–{% endif %}</td>
 <td class="n">{{ book.users | length }}</td><td>{{ book.trained_by }}</td></tr>{% endfor %}
 </table></div>
-{% if books | length > most_books %}<p class="soft">{{ most_books }} of {{ books | length }} codebooks.</p>{% endif %}
+{% if books | length > most_books %}<p class="soft">{{ most_books }} of {{ books | length }} codebooks.</p>{% endif %}</details>
 {% else %}<p class="soft">No trial stands on a codebook.</p>{% endif %}
 </section>
 
@@ -138,7 +143,7 @@ other; orange: chosen.{% if objectives | length > 1 %} The sweep's objectives: {
 <h2>Timeline of the cluster</h2>
 {% if timeline %}
 <p>{{ idle_words }}</p>
-<p class="soft">{{ keys() }} pale: stopped early; palest, with a cross: failed. Earlier attempts of a trial are not drawn.</p>
+<p class="soft">{{ keys() }}<br>Pale: stopped early. Palest, with a cross: failed. Earlier attempts of a trial are not drawn.</p>
 <div class="wide scroll far">{{ timeline }}</div>
 {% else %}<p class="soft">No trial of this sweep has a known place and time.</p>{% endif %}
 {% if untimed %}<p class="soft">{{ untimed }}</p>{% endif %}
@@ -157,7 +162,7 @@ other; orange: chosen.{% if objectives | length > 1 %} The sweep's objectives: {
 {% for name, cells in cost_rows %}<tr><td class="name">{{ name }}</td>{% for cell in cells %}<td class="n">{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </table></div>
 {% if saved %}<h3>Where the difference to naive training comes from</h3>
-<table>{% for name, time, part in saved %}<tr><td>{{ name }}</td><td class="n">{{ time }}</td><td class="n">{{ part }}</td></tr>{% endfor %}</table>
+<table class="narrow">{% for name, time, part in saved %}<tr><td>{{ name }}</td><td class="n">{{ time }}</td><td class="n">{{ part }}</td></tr>{% endfor %}</table>
 <p class="soft">Naive: every finished or stopped trial of this sweep from scratch, all its stages, for all {{ view.budget }} epochs of the predictor, at
 its own measured seconds an epoch. A stage it did not train itself counts what it took where it was trained. Estimates.</p>{% endif %}
 </section>

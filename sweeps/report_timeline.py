@@ -85,7 +85,7 @@ def _bars(
         body = f'<rect x="{x:.1f}" y="{y}" width="{max(width - 0.6, 0.6):.1f}" height="{height}" rx="1.5"/>'
         if trial.status == "failed" and row == 16:
             body += f'<path class="cross" d="M{x + 3:.1f} {y + 3}l7 7m0-7l-7 7"/>'
-        title = f"{trial_label(trial)} · {time_told(trial.ended_s - trial.began_s)} on {trial.slot} from {moment(trial.began_s)}"
+        title = f"{trial_label(trial)} · {time_told(trial.ended_s - trial.began_s)} on {_short(trial.slot)} from {moment(trial.began_s)}"
         drawn.append(mark(view.number(trial), title, body, f"run s{colours[trial.setting]} {trial.status}"))
     return drawn
 
@@ -112,7 +112,8 @@ def _clock(seconds: float) -> str:
 
 
 def _short(slot: str) -> str:
-    return slot if len(slot) <= 22 else f"…{slot[-21:]}"
+    name = f"place {slot}" if slot.isdigit() else slot
+    return name if len(name) <= 22 else f"…{name[-21:]}"
 
 
 def _natural(slot: str) -> list[tuple[int, str]]:

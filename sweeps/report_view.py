@@ -15,7 +15,7 @@ from sweeps.report_words import figure, told
 from sweeps.selection import params_key, without_seed, words
 from sweeps.space import Axis, Objective
 
-_ORDER = ("finished", "stopped", "unfinished", "failed")
+ORDER = ("finished", "stopped", "unfinished", "failed")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Point:
     @property
     def status(self) -> str:
         """The best that a trial of it came to."""
-        return min((trial.status for trial in self.trials), key=_ORDER.index)
+        return min((trial.status for trial in self.trials), key=ORDER.index)
 
     @property
     def finished(self) -> list[TrialRecord]:
@@ -158,11 +158,11 @@ def view_of(ledger: Ledger, plan: SweepPlan) -> SweepView:
 
 def _by_figure(trial: TrialRecord) -> tuple[int, float]:
     value = figure(trial, "mpjpe_cm")
-    return _ORDER.index(trial.status), value if math.isfinite(value) else math.inf
+    return ORDER.index(trial.status), value if math.isfinite(value) else math.inf
 
 
 def _by_rank(point: Point) -> tuple[int, int, float]:
     if point.finished:
         return 0, -len(point.finished), point.mean("mpjpe_cm")
     value = figure(point.trials[0], "mpjpe_cm")
-    return 1 + _ORDER.index(point.status), 0, value if math.isfinite(value) else math.inf
+    return 1 + ORDER.index(point.status), 0, value if math.isfinite(value) else math.inf

@@ -81,8 +81,8 @@ class SweepSearch(Searcher):
         for started in self._running.values():
             counts[started.candidate.setting] += 1
         for setting in sorted(counts, key=lambda s: counts[s]):
-            started = self._startable(setting)
-            if started is not None:
+            if (found := self._startable(setting)) is not None:
+                started = found
                 started.slot = slot
                 self._running[started.record.identity] = started
                 return {**self._job(started), "slot": slot}
@@ -191,7 +191,9 @@ class SweepSearch(Searcher):
             self._own.discard(key)
             self._claims.release(*key)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         """Nothing: the recorder says what became of a trial."""
 
     def save(self, checkpoint_path: str) -> None:

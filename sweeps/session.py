@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import socket
 import sys
 import time
@@ -103,7 +104,7 @@ class Session:
             workers=self.plan.workers,
             usd_per_hour=conduct.budget.usd_per_hour,
             nodes=sum(node["Alive"] for node in ray.nodes()),
-            command=" ".join(sys.argv),
+            command=shlex.join(sys.argv),
         )
         print(
             f"{self.slots.count} trials at once, {self.plan.workers} worker(s) each, on "
@@ -123,7 +124,9 @@ class Session:
                     f"{self.plan.name}`, stop it with `python -m sweeps stop {self.plan.name}`, or give another --name."
                 )
             if not told:
-                print(f"{self.plan.name} was begun by {holder}: looking whether that still lives.", flush=True)
+                print(
+                    f"{self.plan.name} was begun by {holder}: looking whether that still lives.", flush=True
+                )
                 told = True
             time.sleep(1.0)
 
@@ -177,12 +180,25 @@ class Session:
 
         def used_up() -> str | None:
             self._show(progress)
+            if self.claims.lost:
+                # Cut off for so long that others took us for dead. What they train by now comes to the same figures.
+                gone = self.claims.retake()
+                if ("sweep", self.plan.name) in gone:
+                    return "another driver has taken this sweep over"
             progress.slots = self.slots.count
             return self.conduct.budget.spent(progress.worker_seconds)
 
         halt = Halt(self.ledger.stop_asked, used_up)
         recorder = Recorder(
-            self.plan, self.ledger, progress, self.tracking, settings, self.slots, halt, self.identity, self._stages
+            self.plan,
+            self.ledger,
+            progress,
+            self.tracking,
+            settings,
+            self.slots,
+            halt,
+            self.identity,
+            self._stages,
         )
         search = SweepSearch(
             wishes,

@@ -13,6 +13,7 @@ A search-space file is TOML, a table a field of TrialConfig:
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # Fields that options of their own decide, and those that no forecast may have (`without`: the oracle).
 DECIDED = ("setting", "method", "protocol", "epochs", "seed", "without", "start_from")
+# Fields that change which windows are seen: figures with different ones of them cannot be compared.
+_OF_WINDOWS = ("window", "stride", "mode", "hand_free")
 _KEYS = {"low", "high", "choices", "log"}
 
 
@@ -99,21 +102,25 @@ def read_space(path: Path) -> tuple[Axis, ...]:
         tables = tomllib.loads(path.read_text())
     except OSError as error:
         raise SweepError(f"--space {path}: cannot be read ({error.strerror}); give a TOML file.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SweepError(f"--space {path}: not TOML ({error}).") from None
     if not tables:
-        raise SweepError(f"--space {path}: describes no field; write a table such as [codes] with low and high.")
+        raise SweepError(
+            f"--space {path}: describes no field; write a table such as [codes] with low and high."
+        )
     return tuple(_axis(field, table, f"--space {path}: [{field}]") for field, table in sorted(tables.items()))
 
 
 def _axis(field: str, table: Any, where: str) -> Axis:
-    defaults = {f.name: f.default for f in fields(TrialConfig) if f.name not in DECIDED}
+    defaults = {f.name: f.default for f in fields(TrialConfig) if f.name not in (*DECIDED, *_OF_WINDOWS)}
     if field not in defaults:
-        raise SweepError(f"{where}: no field of a trial that can be searched; there are {', '.join(sorted(defaults))}.")
+        raise SweepError(
+            f"{where}: no field of a trial that can be searched; there are {', '.join(sorted(defaults))}."
+        )
     remedy = "give low and high (and log = true to search by magnitude), or choices = [...]"
     if not isinstance(table, dict) or table.keys() - _KEYS or ("choices" in table) == ("low" in table):
         raise SweepError(f"{where}: {remedy}.")
-    kind = type(defaults[field])
+    kind: Any = type(defaults[field])
     allowed = (int, float) if kind is float else (kind,)
     given = table.get("choices", [table.get("low"), table.get("high")])
     if not isinstance(given, list) or not given or any(type(value) not in allowed for value in given):
@@ -124,8 +131,10 @@ def _axis(field: str, table: Any, where: str) -> Axis:
         raise SweepError(f"{where}: a {kind.__name__} has no range; give choices = [...].")
     low, high = given
     log = bool(table.get("log", False))
-    if low > high or (log and low <= 0):
-        raise SweepError(f"{where}: low {low} and high {high} make no range" + (" by magnitude." if log else "."))
+    if not -math.inf < low <= high < math.inf or (log and low <= 0):
+        raise SweepError(
+            f"{where}: low {low} and high {high} make no range" + (" by magnitude." if log else ".")
+        )
     return Axis(field, "int" if kind is int else "float", low, high, log=log)
 
 

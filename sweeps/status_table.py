@@ -43,7 +43,7 @@ def print_status(state: SweepState, *, rows: int) -> None:
         console.print(line)
     for setting, trials in state.trials.items():
         console.print()
-        console.print(_table(state, setting, trials, rows))
+        console.print(_table(state, setting, trials, rows) if trials else f"{setting}: no trial yet")
         if len(trials) > rows:
             console.print(f"and {len(trials) - rows} more (--all shows them)")
         for line in state.reports.get(setting, {}).get("lines", []):

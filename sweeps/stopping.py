@@ -79,7 +79,7 @@ class Halving(FIFOScheduler):
         shares = [_REDUCTION ** len(rungs) / (len(rungs) + 1) for rungs in brackets]
         self._ends = np.cumsum(shares) / np.sum(shares)
         for record in ended:
-            self._climb(record.identity, record.curve)
+            self._climb(record.identity, record.epochs, record.curve)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         rung = result.get("predictor_epoch")
@@ -88,7 +88,7 @@ class Halving(FIFOScheduler):
         identity = trial.config["identity"]
         told = self._bracket(identity).get(rung, {})
         others = [] if identity in told else list(told.values())
-        self._climb(identity, result["curve"])
+        self._climb(identity, rung, result["curve"])
         # A trial whose epochs all diverged has no place on the rung.
         if others and told.get(identity, -math.inf) > np.percentile(others, 100 / _REDUCTION):
             return self.STOP
@@ -99,10 +99,10 @@ class Halving(FIFOScheduler):
             ", ".join(f"{len(told)} at {epoch}" for epoch, told in rungs.items()) for rungs in self._brackets
         )
 
-    def _climb(self, identity: str, curve: Sequence[tuple[int, float]]) -> None:
-        """Put a trial on every rung that its curve of (epoch, MPJPE) reaches."""
+    def _climb(self, identity: str, epochs: int, curve: Sequence[tuple[int, float]]) -> None:
+        """Put a trial on every rung that its `epochs` reach, with the best of its curve of (epoch, MPJPE) until there."""
         for rung, told in self._bracket(identity).items():
-            if curve and curve[-1][0] >= rung and identity not in told:
+            if rung <= epochs and identity not in told:
                 past = [value_cm for epoch, value_cm in curve if epoch <= rung and math.isfinite(value_cm)]
                 if past:
                     told[identity] = min(past)

@@ -7,6 +7,7 @@ optuna-dashboard sqlite:///study.db
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -60,7 +61,9 @@ def rebuild_study(store: Store, name: str, setting: str, storage_url: str) -> op
         for objective in objectives
     ]
     study = optuna.create_study(study_name=study_name, storage=storage, directions=directions)
-    study.set_metric_names([objective.metric for objective in objectives])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names([objective.metric for objective in objectives])
     for key, value in {_OURS: name, "setting": setting, "data_digest": plan.data_digest}.items():
         study.set_user_attr(key, value)
     study.add_trials([_trial(trial, objectives, distributions) for trial in trials])

@@ -9,9 +9,11 @@ from sweeps.ledger import Ledger, TrialRecord
 from sweeps.plan import SweepPlan
 from sweeps.selection import next_seeds, repeats_at_most
 from zoo.names import parse_name
+from zoo.settings import home
 from zoo.store import Store
 
 if TYPE_CHECKING:
+    from sweeps.checkpoints import Policy
     from sweeps.session import Conduct, Session
 
 Trials = dict[str, TrialRecord]
@@ -24,7 +26,7 @@ def run_sweep(
     *,
     publish: bool = True,
     warm_start: bool = True,
-    keep: str = "last",
+    keep: Policy = "last",
 ) -> int:
     """Run what is left of a sweep, publish each setting's best, print the leaderboards; returns the exit status.
 
@@ -40,7 +42,9 @@ def run_sweep(
     settings, reports = ledger.read(plan.budget)
     print(f"Sweep {plan.name}: {plan.trials_of()} trials on each of {', '.join(plan.settings)}.", flush=True)
     halted = ""
-    if any(_left(plan, settings.get(s, {}), conduct) or (publish and s not in reports) for s in plan.settings):
+    if any(
+        _left(plan, settings.get(s, {}), conduct) or (publish and s not in reports) for s in plan.settings
+    ):
         # Ray takes seconds to import and to reach, and is needed from here on alone.
         from sweeps.session import Session
 
@@ -64,16 +68,13 @@ def _left(plan: SweepPlan, trials: Trials, conduct: Conduct) -> bool:
 
 
 def _repeats(plan: SweepPlan, trials: Trials) -> list[dict[str, Any]]:
-    return next_seeds(
-        list(trials.values()), seeds=plan.seeds, finalists=plan.finalists, first_seed=plan.seed
-    )
+    return next_seeds(list(trials.values()), seeds=plan.seeds, finalists=plan.finalists, first_seed=plan.seed)
 
 
 def _search(session: Session, plan: SweepPlan, settings: dict[str, Trials], *, warm_start: bool) -> str:
     """Train all that is wanted; why it ended before that, else an empty text."""
     from sweeps.progress import Progress
     from sweeps.stopping import BySetting, make_stopper
-    pass
     from sweeps.wishes import SearchWishes
 
     conduct = session.conduct
@@ -100,7 +101,7 @@ def _search(session: Session, plan: SweepPlan, settings: dict[str, Trials], *, w
                 trials,
                 retry_failed=conduct.retry_failed,
                 parallel=session.slots.count,
-                hints=hints(session.store, plan, setting) if warm_start else [],
+                hints=_hints(session.store, plan, setting) if warm_start else [],
                 grown=lambda more: None,
             )
         )
@@ -111,6 +112,12 @@ def _search(session: Session, plan: SweepPlan, settings: dict[str, Trials], *, w
     return session.run(wishes, BySetting(stoppers), settings, progress) if wishes else ""
 
 
+def _hints(store: Store, plan: SweepPlan, setting: str) -> list[tuple[dict[str, Any], tuple[float, ...]]]:
+    from sweeps.warm_start import hints
+
+    return hints(store, plan, setting)
+
+
 def _conclude(
     session: Session,
     plan: SweepPlan,
@@ -118,9 +125,10 @@ def _conclude(
     reports: dict[str, Any],
     *,
     publish: bool,
-    keep: str,
+    keep: Policy,
 ) -> None:
     """Choose each setting's winner, offer it to the zoo, keep what is to be kept and write the report."""
+    from sweeps.checkpoints import sweep_checkpoints
     from sweeps.publish import conclude
 
     session.slots.close()
@@ -128,6 +136,29 @@ def _conclude(
         trials = list(settings[setting].values())
         if setting not in reports and any(trial.status == "finished" for trial in trials):
             reports[setting] = conclude(plan, setting, trials, session, publish=publish)
+    removed = sweep_checkpoints(
+        session.ledger, session.claims, settings, reports, policy=keep, finalists=plan.finalists
+    )
+    if removed.files:
+        print(
+            f"Checkpoints: {removed.bytes / 1e6:.0f} MB of {removed.trials} trials removed (--keep {keep})."
+        )
+    _report(session, plan)
+
+
+def _report(session: Session, plan: SweepPlan) -> None:
+    """Write the page that shows all of it: on disk, in the store and beside the settings' runs in MLflow."""
+    from sweeps.report import write_report
+    from sweeps.report_view import view_of
+
+    page = write_report(view_of(session.ledger, plan))
+    session.store.put(f"reports/{plan.name}.html", page.encode())
+    path = home() / "reports" / f"{plan.name}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(page)
+    for setting in plan.settings:
+        session.tracking.artefacts(setting, {"report.html": page})
+    print(f"Report:      {path}", flush=True)
 
 
 def _tell(

@@ -27,9 +27,10 @@ class GroupTrial(tune.Trainable):
         ray.get(self._group.train.remote(config))
 
     def step(self) -> dict[str, Any]:
-        told = ray.get(self._group.next.remote(self._identity))
+        waiting: Any = self._group.next.remote(self._identity)
+        told: dict[str, Any] = ray.get(waiting)
         if (outcome := told.get("outcome")) is not None:
-            return {**self._last, **outcome, "done": True}
+            return {**self._last, **outcome, "ended": True, "done": True}
         self._last = {**told, **told.get("best", {})}
         self._last.pop("history")
         return {**self._last, "history": told["history"]}

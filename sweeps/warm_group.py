@@ -37,7 +37,9 @@ class _Job:
     outcome: dict[str, Any] | None = None
     attempt: int = -1  # life of the group in which workers took it
     retries: int = 0
-    sign_s: float = 0.0  # monotonic time of the workers' last sign; 0: none has taken it, or they wait for an answer
+    sign_s: float = (
+        0.0  # monotonic time of the workers' last sign; 0: none has taken it, or they wait for an answer
+    )
     longest_s: float = 0.0
 
 
@@ -79,6 +81,9 @@ class WarmGroup:
             known = self._jobs.get(spec["identity"])
             if known is not None and known.outcome is None and not known.verdict:
                 return
+            for other in [*self._queue, *([self._current] if self._current else [])]:
+                # Whoever gave it does not wait for it any more, or would not have given the slot to another.
+                other.verdict = other.verdict or "park"
             job = _Job(spec)
             self._jobs = {identity: j for identity, j in self._jobs.items() if j.outcome is None}
             self._jobs[spec["identity"]] = job
@@ -187,7 +192,10 @@ class WarmGroup:
             if "outofmemory" in reason.lower():
                 self._end(job, {"failure": reason, "kind": "memory"})
             elif job.retries >= _RETRIES:
-                self._end(job, {"failure": f"its workers died {job.retries + 1} times; last: {reason}", "kind": "error"})
+                self._end(
+                    job,
+                    {"failure": f"its workers died {job.retries + 1} times; last: {reason}", "kind": "error"},
+                )
             else:
                 job.sign_s = 0.0
 

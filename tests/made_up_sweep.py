@@ -98,7 +98,10 @@ def made_up_sweep(
     for number, (setting, repeat, point) in enumerate(
         itertools.product(settings, range(repeats), rng.permutation(points).tolist())
     ):
-        params = {**{n: v if isinstance(v, str) else int(v) for n, v in zip(names, point, strict=True)}, "seed": repeat}
+        params = {
+            **{n: v if isinstance(v, str) else int(v) for n, v in zip(names, point, strict=True)},
+            "seed": repeat,
+        }
         if number == len(settings) * repeats * len(points) // 2:
             free_s = [max(free_s) + 7200.0] * slots  # the driver was away for two hours
         place = int(np.argmin(free_s))
@@ -131,7 +134,12 @@ def made_up_sweep(
 
 
 def _train(
-    rng: np.random.Generator, setting: str, params: dict[str, Any], shelf: dict[str, str], began_s: float, number: int
+    rng: np.random.Generator,
+    setting: str,
+    params: dict[str, Any],
+    shelf: dict[str, str],
+    began_s: float,
+    number: int,
 ) -> TrialRecord:
     codes, depth = int(params.get("codes", 256)), int(params.get("decoder_depth", 1))
     hopeless = 0.35 * abs(np.log2(codes / 512)) + 0.12 * (depth - 2) ** 2
@@ -145,7 +153,12 @@ def _train(
             continue
         stages[stage] = epochs * each
         for epoch in range(1, epochs + 1):
-            entry = {"stage": stage, "epoch": epoch, "epochs": epochs, "loss": 0.4 / epoch**0.6 + rng.normal(0, 0.01)}
+            entry = {
+                "stage": stage,
+                "epoch": epoch,
+                "epochs": epochs,
+                "loss": 0.4 / epoch**0.6 + rng.normal(0, 0.01),
+            }
             if stage == "codebook":
                 entry |= {
                     "val_loss": 0.5 / epoch**0.5,
@@ -153,15 +166,21 @@ def _train(
                     "live_codes": 0.9 - 0.5 * codes / 2048 * np.exp(-epoch / 4),
                     "reconstruction_mpjpe_cm": 1.1 + 2.5 / epoch - codes / 4096,
                 }
-            history.append({name: v if isinstance(v, str | int) else round(float(v), 5) for name, v in entry.items()})
+            history.append(
+                {name: v if isinstance(v, str | int) else round(float(v), 5) for name, v in entry.items()}
+            )
     done = EPOCHS if hopeless < 0.55 or params["seed"] else 2 if hopeless > 0.9 else 5
-    curve = [(e, round(float(last + 2.2 * e**-0.9 - 0.3 + rng.normal(0, 0.04)), 4)) for e in range(1, done + 1)]
+    curve = [
+        (e, round(float(last + 2.2 * e**-0.9 - 0.3 + rng.normal(0, 0.04)), 4)) for e in range(1, done + 1)
+    ]
     status = "finished" if done == EPOCHS else "stopped"
     reason = "out of memory once, finished alone" if number % 23 == 5 else ""
     if number % 19 == 18:
         status, reason = "failed", "ValueError: the loss is NaN in epoch 3 of the predictor"
     stages["predictor"] = done * (1.1 + 0.25 * depth)
-    history += [{"stage": "predictor", "epoch": e, "epochs": EPOCHS, "loss": round(v / 9, 4)} for e, v in curve]
+    history += [
+        {"stage": "predictor", "epoch": e, "epochs": EPOCHS, "loss": round(v / 9, 4)} for e, v in curve
+    ]
     best = min(value for _, value in curve)
     seconds = sum(stages.values()) + float(rng.uniform(0.5, 2.0))
     return trial(
@@ -203,7 +222,13 @@ def _report(trials: list[TrialRecord], rng: np.random.Generator) -> dict[str, An
             "groups": 12,
             "clips": 48,
         }
-    difference = {"estimate": second.mpjpe_cm - best.mpjpe_cm, "low": -0.02, "high": 0.11, "groups": 12, "clips": 48}
+    difference = {
+        "estimate": second.mpjpe_cm - best.mpjpe_cm,
+        "low": -0.02,
+        "high": 0.11,
+        "groups": 12,
+        "clips": 48,
+    }
     return {
         "hand": "stand-in",
         "val": intervals,

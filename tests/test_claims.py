@@ -189,7 +189,10 @@ def test_a_holder_that_stood_still_finds_what_it_lost(tmp_path: Path) -> None:
         sleeper.process.send_signal(signal.SIGSTOP)
         wait_until_taken(other, "t")
         before = store.get("ledger/claims/trial/u.json").tag
+        beat = store.get("ledger/holders/sleeper.json").tag
         sleeper.process.send_signal(signal.SIGCONT)
+        while store.get("ledger/holders/sleeper.json").tag == beat:
+            time.sleep(0.05)  # its heart beats again, and still it knows:
         assert sleeper.ask("lost") is True
         assert sleeper.ask("retake") == [["trial", "t"]]
         assert sleeper.ask("lost") is False
@@ -197,6 +200,22 @@ def test_a_holder_that_stood_still_finds_what_it_lost(tmp_path: Path) -> None:
         # One that judged it dead, and is slow to act on it, comes too late.
         with pytest.raises(Conflict):
             store.put_if("ledger/claims/trial/u.json", to_json({"holder": "third"}), before)
+
+
+def test_a_suspended_machine_kills_nobody(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/zoo"
+    with drivers(url, "holder", "other", beat_s=0.3, dead_after_s=4.0) as (holder, other):
+        assert holder.ask("take", "trial", "t") is None
+        assert other.ask("take", "trial", "t") == "holder"
+        holder.process.send_signal(signal.SIGSTOP)
+        # Has seen the last beat, which is still the last one when it wakes up, long after.
+        assert other.ask("take", "trial", "t") == "holder"
+        other.process.send_signal(signal.SIGSTOP)
+        time.sleep(5.0)
+        other.process.send_signal(signal.SIGCONT)
+        assert other.ask("take", "trial", "t") == "holder"
+        holder.process.send_signal(signal.SIGCONT)
+        assert holder.ask("take", "trial", "t") is None
 
 
 def test_an_outage_of_the_store_kills_nobody(

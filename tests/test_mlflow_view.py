@@ -14,7 +14,7 @@ from sweeps.errors import SweepError
 from sweeps.mlflow_view import main, rebuild, rebuild_all
 from sweeps.recorded_plan import plan_of, recorded_config
 from tests.mlflow_server import MlflowServer, running_mlflow
-from tests.shown_sweep import BEGAN_S, EPOCHS, Driver, plan, shown
+from tests.shown_sweep import BEGAN_S, EPOCHS, Driver, history, plan, shown
 from zoo.store import open_store
 
 pytest.importorskip("mlflow")
@@ -26,6 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_deleted_database_is_made_again(server: MlflowServer, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "store", server.uri)
     driver.tracking.setting("objects")
@@ -95,8 +96,6 @@ def test_runs_say_what_they_were_trained_on(server: MlflowServer, tmp_path: Path
 def test_half_a_run_is_completed(server: MlflowServer, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "half", server.uri, name="half", data_name="half")
     trial = driver.start(256)
-    from tests.shown_sweep import history
-
     driver.report(trial, history(256)[:4])
     assert driver.tracking.run_id(trial.identity) is not None  # what was told so far is there
     driver.tracking.close()  # and of the rest MLflow hears nothing
@@ -122,8 +121,6 @@ def test_a_second_attempt_leaves_no_reason_behind(server: MlflowServer, tmp_path
     run = shown(server.uri, "latentact-retried")[identity]
     assert run["tags"]["latentact.reason"] == "loss is nan" and run["status"] == "FAILED"
     trial = driver.start(256, attempt=2)
-    from tests.shown_sweep import history
-
     driver.report(trial, history(256))
     driver.end(trial)
     rebuild(driver.store, "retried", server.uri, log=lambda line: None)
@@ -134,7 +131,10 @@ def test_a_second_attempt_leaves_no_reason_behind(server: MlflowServer, tmp_path
 
 
 def test_no_secret_is_shown_anywhere(
-    server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     secrets = {
         "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG+bPx",
@@ -171,6 +171,7 @@ def test_no_secret_is_shown_anywhere(
         "objects", {"report.html": f"<p>{spoken}</p>", f"{secrets['MY_TOKEN']}.txt": spoken}
     )
     driver.tracking.close()
+    assert not capsys.readouterr().err.strip()  # all of it is there
     driver.ledger.published("objects", {"identity": trial.identity, "lines": [spoken], "gate": spoken})
 
     def look() -> None:
@@ -185,6 +186,7 @@ def test_no_secret_is_shown_anywhere(
             assert not any(secret.encode() in content for content in files)
 
     look()
+    assert len(shown(server.uri, "latentact-secrets")["objects"]["files"]) == 2
     rebuild(driver.store, "secrets", server.uri, log=lambda line: None)
     look()
 

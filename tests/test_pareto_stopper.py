@@ -17,7 +17,7 @@ from sweeps.ledger import TrialRecord
 from sweeps.pareto_stopper import ParetoStopper, end_bound
 from sweeps.space import OBJECTIVES
 from tests.benchmarks.stopping_savings import EPOCHS as SIMULATED_EPOCHS
-from tests.benchmarks.stopping_savings import TRIALS, draw, play, true_front
+from tests.benchmarks.stopping_savings import NOBODY, TRIALS, draw, play, true_front
 
 EPOCHS = 8  # looks after epochs 1, 2 and 4
 MPJPE, F1, SIZE, LATENCY = (
@@ -35,7 +35,7 @@ def curve(end_cm: float, fall: float = 1.0) -> list[float]:
 def run(stopper: TrialScheduler, identity: str, values_cm: Sequence[float], **figures: Any) -> int:
     """Report one epoch after the other; the epoch after which the trial ended."""
     trial = Trial("stub", config={"identity": identity}, stub=True)
-    stopper.on_trial_add(None, trial)  # type: ignore[arg-type]
+    stopper.on_trial_add(NOBODY, trial)
     result: dict[str, Any] = {}
     for epoch in range(1, len(values_cm) + 1):
         past = values_cm[:epoch]
@@ -46,9 +46,9 @@ def run(stopper: TrialScheduler, identity: str, values_cm: Sequence[float], **fi
         )
         if isinstance(figures.get("contact_f1"), list):
             result["contact_f1"] = figures["contact_f1"][int(np.argmin(past))]
-        if stopper.on_trial_result(None, trial, result) == TrialScheduler.STOP:  # type: ignore[arg-type]
+        if stopper.on_trial_result(NOBODY, trial, result) == TrialScheduler.STOP:
             break
-    stopper.on_trial_complete(None, trial, result)  # type: ignore[arg-type]
+    stopper.on_trial_complete(NOBODY, trial, result)
     return result["predictor_epoch"]
 
 
@@ -119,27 +119,40 @@ def test_epochs_of_other_stages_and_diverged_ones_pass() -> None:
     stopper = ParetoStopper(EPOCHS, [MPJPE, LATENCY])
     finish(stopper)
     trial = Trial("stub", config={"identity": "a"}, stub=True)
-    stopper.on_trial_add(None, trial)
+    stopper.on_trial_add(NOBODY, trial)
     for result in (
         {"trial_seconds": 1.0, "stage_seconds": {}},
         {"predictor_epoch": 1, "mpjpe_cm": math.nan, "curve": [(1, math.nan)], **KNOWN},
         {"predictor_epoch": 2, "curve": [], **KNOWN},
         {"failure": "out of memory"},
     ):
-        assert stopper.on_trial_result(None, trial, result) == TrialScheduler.CONTINUE
-    stopper.on_trial_error(None, trial)
+        assert stopper.on_trial_result(NOBODY, trial, result) == TrialScheduler.CONTINUE
+    stopper.on_trial_error(NOBODY, trial)
 
 
-def test_a_trial_that_failed_after_its_last_epoch_dominates_nobody() -> None:
+def test_a_result_that_tune_repeats_counts_once() -> None:
+    stopper = ParetoStopper(EPOCHS, [MPJPE])
+    finish(stopper, 2)
+    last = Trial("stub", config={"identity": "finished 1"}, stub=True)
+    end = KNOWN | {"predictor_epoch": EPOCHS, "mpjpe_cm": 5.0, "curve": [], "done": True}
+    assert stopper.on_trial_result(NOBODY, last, end) == TrialScheduler.CONTINUE
+    assert run(stopper, "third", curve(5e6)) == EPOCHS
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_trial_that_failed_after_its_last_epoch_dominates_nobody(told: bool) -> None:
     stopper = ParetoStopper(EPOCHS, [MPJPE])
     for n in range(3):
         run(stopper, f"finished {n}", curve(14.0 + n, 1 + n / 100))
     best = Trial("stub", config={"identity": "best"}, stub=True)
-    stopper.on_trial_add(None, best)
+    stopper.on_trial_add(NOBODY, best)
     end = KNOWN | {"predictor_epoch": EPOCHS, "mpjpe_cm": 5.0, "curve": [(EPOCHS, 5.0)]}
-    assert stopper.on_trial_result(None, best, end) == TrialScheduler.CONTINUE
+    assert stopper.on_trial_result(NOBODY, best, end) == TrialScheduler.CONTINUE
     assert run(stopper, "while it counts", curve(9.0)) < EPOCHS
-    stopper.on_trial_result(None, best, {"failure": "its checkpoint could not be written"})
+    if told:
+        stopper.on_trial_result(NOBODY, best, {"failure": "its checkpoint could not be written"})
+    else:
+        stopper.on_trial_error(NOBODY, best)
     assert run(stopper, "when it does not", curve(9.0)) == EPOCHS
 
 
@@ -169,8 +182,8 @@ def test_a_resumed_sweep_judges_as_the_one_that_saw_everything() -> None:
     ended, blind = [], []
     for n in range(8):
         # Not monotone, so that the best epoch is not always the last.
-        values = (np.array(curve(5.0 + n / 10)) * np.exp(rng.normal(0, 0.1, EPOCHS))).tolist()
-        f1 = np.sort(rng.uniform(0.6, 0.7, EPOCHS)).tolist()
+        values = (np.array(curve(5.0 + n / 10)) * np.exp(rng.normal(0, 0.2, EPOCHS))).tolist()
+        f1 = rng.uniform(0.6, 0.7, EPOCHS).tolist()
         if run(live, str(n), values, contact_f1=f1) == EPOCHS:
             ended.append(record(str(n), values, f1, history=True))
             blind.append(record(str(n), values, f1, history=False))

@@ -148,12 +148,15 @@ def test_many_settings_at_once(time: Clock, capsys: pytest.CaptureFixture[str]) 
     one, other = trial(256), trial(256, "actions")
     progress.started(one)
     progress.started(other)
-    time.passes(60)
+    time.passes(15)
+    progress.tick()
+    assert "2 running (objects codes=256 decoder_depth=3: starting; actions codes=256" in lines(capsys)[-1]
+    time.passes(45)
     progress.ended(finished(one, 5.0))
     progress.ended(finished(other, 8.0))
     said = lines(capsys)
-    assert "1/4 done (1/2 of objects), 1 running, best 5.00 cm" in said[2]
-    assert said[3].startswith("[actions] finished") and "best 8.00 cm" in said[3]
+    assert "1/4 done (1/2 of objects), 1 running, best 5.00 cm" in said[0]
+    assert said[1].startswith("[actions] finished") and "best 8.00 cm" in said[1]
     time.passes(15)
     progress.tick()
     (line,) = lines(capsys)
@@ -281,7 +284,7 @@ def test_a_terminal_shows_what_runs_and_keeps_what_ended(time: Clock) -> None:
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
     for text in ("codes=256 decoder_depth=3", "predictor 2/8 6.25 cm", "1:30", "0/8 done, 2 running"):
         assert text in shown, shown
-    assert "0.05 core hours, 0.05 USD spent" in shown
+    assert "spent 0.05 core hours, 0.05 USD" in shown
     progress.ended(finished(trial(256), 5.5))
     progress.close()
     progress.close()

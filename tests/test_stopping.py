@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("ray.tune")
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from sweeps.errors import SweepError
 from sweeps.ledger import TrialRecord
@@ -25,6 +25,7 @@ from sweeps.stopping import BySetting, make_stopper
 from tests.ray_head import ray_head
 
 MPJPE = [OBJECTIVES["mpjpe_cm"]]
+NOBODY: Any = None  # where Tune's controller stands; no stopper asks it anything
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -53,12 +54,12 @@ def result(values_cm: Sequence[float]) -> dict[str, Any]:
 
 def run(stopper: TrialScheduler, one: Trial, values_cm: Sequence[float], begun: int = 0) -> int:
     """Report the epochs after `begun`; the epoch after which the trial ended."""
-    stopper.on_trial_add(None, one)  # type: ignore[arg-type]
+    stopper.on_trial_add(NOBODY, one)
     epoch = begun
     for epoch in range(begun + 1, len(values_cm) + 1):
-        if stopper.on_trial_result(None, one, result(values_cm[:epoch])) == TrialScheduler.STOP:  # type: ignore[arg-type]
+        if stopper.on_trial_result(NOBODY, one, result(values_cm[:epoch])) == TrialScheduler.STOP:
             break
-    stopper.on_trial_complete(None, one, result(values_cm[:epoch]))  # type: ignore[arg-type]
+    stopper.on_trial_complete(NOBODY, one, result(values_cm[:epoch]))
     return epoch
 
 
@@ -87,6 +88,26 @@ def test_asha_stops_at_a_quarter_and_at_three_quarters() -> None:
     assert run(asha, trial("learns no more"), [2.95] * 12) == 9
 
 
+@pytest.mark.parametrize("epochs", [2, 3, 4, 5, 8, 13, 40])
+def test_asha_decides_as_rays_does(epochs: int) -> None:
+    rays = AsyncHyperBandScheduler(
+        time_attr="predictor_epoch",
+        metric="mpjpe_cm",
+        mode="min",
+        grace_period=max(1, epochs // 4),
+        max_t=epochs - 1,
+        reduction_factor=3,
+        stop_last_trials=False,
+    )
+    ours, rng = stopper("asha", epochs), np.random.default_rng(epochs)
+    lengths = []
+    for n in range(60):
+        values = (rng.uniform(4, 12) + rng.normal(0, 1, epochs)).tolist()
+        lengths.append(run(ours, trial(str(n)), values))
+        assert run(rays, trial(str(n)), values) == lengths[-1]
+    assert len(set(lengths)) > 1
+
+
 @pytest.mark.parametrize("epochs", [2, 3, 4, 5, 9, 40])
 def test_no_method_stops_in_the_last_epoch(epochs: int) -> None:
     for method in ("asha", "hyperband", "pareto"):
@@ -94,8 +115,9 @@ def test_no_method_stops_in_the_last_epoch(epochs: int) -> None:
         ends = {run(one, trial(str(n)), [5.0 * 2**n] * epochs) for n in range(12)}
         assert epochs in ends, method
         assert min(ends) < epochs or method == "pareto", method
-        # Values that get better in the last epoch alone save nobody.
-        assert run(one, trial("hopeless"), [1e9] * (epochs - 1)) <= epochs - 1
+        hopeless = trial("hopeless")
+        one.on_trial_add(NOBODY, hopeless)
+        assert one.on_trial_result(NOBODY, hopeless, result([1e9] * epochs)) == TrialScheduler.CONTINUE
 
 
 @pytest.mark.parametrize(("method", "epochs"), [("none", 40), ("asha", 1), ("hyperband", 1), ("pareto", 1)])
@@ -157,12 +179,14 @@ def test_a_trial_may_be_tried_again_after_its_process_was_lost() -> None:
     for method in ("asha", "hyperband", "pareto"):
         one, again = stopper(method, 12), trial("again")
         assert run(one, trial("first"), [5.0] * 12) == 12
-        one.on_trial_add(None, again)
-        for epoch in (1, 2):
-            one.on_trial_result(None, again, result([4.0] * epoch))
-        one.on_trial_error(None, again)
+        one.on_trial_add(NOBODY, again)
+        for epoch in (1, 2, 3, 4):
+            one.on_trial_result(NOBODY, again, result([4.0] * epoch))
+        one.on_trial_error(NOBODY, again)
+        # It is not judged again where it has passed, by those that came since.
+        assert run(one, trial("last"), [3.9] * 4) == 4
         assert run(one, again, [4.0] * 12) == 12, method
-        one.on_trial_error(None, again)
+        one.on_trial_error(NOBODY, again)
 
 
 @pytest.mark.parametrize("method", ["asha", "hyperband", "pareto", "none"])
@@ -170,18 +194,18 @@ def test_epochs_of_other_stages_pass(method: str) -> None:
     one = stopper(method, 2)
     for n in range(20):
         subject = trial(str(n))
-        one.on_trial_add(None, subject)
+        one.on_trial_add(NOBODY, subject)
         for told in (
             {"trial_seconds": 1.0, "stage_seconds": {"codebook": 1.0}, "figures/loss": 3.0},
             {"trial_seconds": 2.0, "curve": []},
             result([math.nan]),
             {"failure": "out of memory"},
         ):
-            assert one.on_trial_result(None, subject, told) == TrialScheduler.CONTINUE
-        one.on_trial_complete(None, subject, {"failure": "out of memory"})
+            assert one.on_trial_result(NOBODY, subject, told) == TrialScheduler.CONTINUE
+        one.on_trial_complete(NOBODY, subject, {"failure": "out of memory"})
     removed = trial("removed")
-    one.on_trial_add(None, removed)
-    one.on_trial_remove(None, removed)
+    one.on_trial_add(NOBODY, removed)
+    one.on_trial_remove(NOBODY, removed)
 
 
 @pytest.mark.parametrize("method", ["asha", "hyperband", "pareto"])
@@ -237,11 +261,11 @@ def test_every_word_reaches_the_stopper_of_its_setting() -> None:
     both = BySetting(listeners)
     one, other = trial("o"), trial("r", phase="repeat")
     for subject, decision in ((one, "STOP"), (other, "CONTINUE")):
-        both.on_trial_add(None, subject)
-        assert both.on_trial_result(None, subject, {}) == decision
-        both.on_trial_error(None, subject)
-        both.on_trial_complete(None, subject, {})
-        both.on_trial_remove(None, subject)
+        both.on_trial_add(NOBODY, subject)
+        assert both.on_trial_result(NOBODY, subject, {}) == decision
+        both.on_trial_error(NOBODY, subject)
+        both.on_trial_complete(NOBODY, subject, {})
+        both.on_trial_remove(NOBODY, subject)
     assert listeners["objects"].heard == [(w, "o") for w in ("add", "result", "error", "complete", "remove")]
     assert listeners["actions"].heard == []
     assert "objects: " in both.debug_string()

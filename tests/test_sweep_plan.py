@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from sweeps.capacity import Capacity
-from sweeps.ledger import TrialRecord
-from sweeps.plan import Axis, SweepError, SweepPlan, choose_settings, parse_fixed
-from sweeps.selection import finalists, rank
+from sweeps.errors import SweepError
+from sweeps.plan import SweepPlan, choose_settings, describe_difference, parse_fixed
+from sweeps.space import OBJECTIVES, Axis
+from trainables.trial_config import ConfigError
 
 MANIFEST = {"name": "world", "settings": {"objects": {}, "actions": {}}}
+CODES, DEPTH = Axis("codes", "int", 128, 1024, log=True), Axis("decoder_depth", "int", 1, 4)
 
 
-def plan(**changes: object) -> SweepPlan:
+def plan(**changes: Any) -> SweepPlan:
     base = SweepPlan(
         data="data/world",
         data_name="world",
         data_digest="d" * 64,
         settings=("objects",),
-        codes=Axis(128, 1024, log=True),
-        depth=Axis(1, 4),
+        axes=(CODES, DEPTH),
         trials=4,
         epochs=10,
         seeds=1,
         seed=0,
-        workers=1,
+        workers="1",
         protocol="first",
         name="mine",
     )
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-def test_ranges_and_lists() -> None:
-    assert list(Axis.parse("2:4", "--depth").values) == [2, 3, 4]
-    assert list(Axis.parse("512,128,128", "--codes").values) == [128, 512]
-    assert list(Axis.parse("3", "--depth").values) == [3]
-
-
-@pytest.mark.parametrize("text", ["1024:128", "0:4", "a:b", "1:2:3", "", "-1", "1:2,3", "1.5"])
-def test_bad_ranges_are_refused_by_name(text: str) -> None:
-    with pytest.raises(SweepError, match="--codes"):
-        Axis.parse(text, "--codes")
+    return replace(base, **changes)
 
 
 def test_unknown_setting_lists_the_known() -> None:
@@ -53,7 +42,7 @@ def test_unknown_setting_lists_the_known() -> None:
         choose_settings("objects,scenes", MANIFEST)
 
 
-@pytest.mark.parametrize("field", ["trials", "epochs", "seeds", "workers"])
+@pytest.mark.parametrize("field", ["trials", "epochs", "seeds", "finalists"])
 def test_counts_must_be_positive(field: str) -> None:
     with pytest.raises(SweepError, match=f"--{field} 0"):
         plan(**{field: 0})
@@ -66,56 +55,82 @@ def test_without_a_name_equal_requests_get_equal_names() -> None:
         plan(name="No Spaces")
 
 
-def test_a_space_smaller_than_the_sweep() -> None:
-    assert plan(codes=Axis.parse("128,256", "--codes"), depth=Axis(1, 1), trials=9).trials_of() == 2
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"axes": (CODES,)},
+        {"axes": (CODES, replace(DEPTH, high=5))},
+        {"axes": (replace(CODES, log=False), DEPTH)},
+        {"search": "random"},
+        {"stopping": "none"},
+        {"objectives": (OBJECTIVES["mpjpe_cm"], OBJECTIVES["contact_f1"])},
+        {"trials": 5},
+        {"finalists": 2},
+        {"seeds": 2},
+        {"seed": 1},
+        {"workers": "2"},
+        {"protocol": "goal"},
+        {"fixed": (("width", 32),)},
+        {"settings": ("actions",)},
+        {"data_digest": "e" * 64},
+        {"environment": (("code", "new"),)},
+    ],
+)
+def test_whatever_decides_the_outcome_is_part_of_the_record_and_of_the_name(changes: dict[str, Any]) -> None:
+    base, other = plan(name=""), plan(name="", **changes)
+    assert other.name != base.name
+    assert len(describe_difference(base.record(), other.record())) == 1
 
 
-def test_capacity_counts_whole_cores_by_node() -> None:
-    assert Capacity.measure([{"CPU": 2.0}], 1).slots == 2
-    assert Capacity.measure([{"CPU": 1.5}, {"CPU": 2.9}], 1).slots == 3
-    assert Capacity.measure([{"CPU": 4.0}, {"CPU": 4.0}], 3).slots == 2
-    gpu = Capacity.measure([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 16.0}], 1)
-    assert (gpu.slots, gpu.device) == (2, "cuda")
+def test_the_number_of_trials_is_that_of_the_points_where_the_space_is_small() -> None:
+    two = (Axis.parse("128,256", "codes", "--codes"), Axis("decoder_depth", "int", 1, 1))
+    assert plan(axes=two, trials=9).trials_of() == 2
+    assert plan(axes=(DEPTH,), trials=9).trials_of() == 4
+    endless = Axis("dropout", "float", 0.0, 0.5)
+    assert plan(axes=(*two, endless), trials=9).trials_of() == 9
 
 
-@pytest.mark.parametrize("nodes", [[{"CPU": 2.0}], [], [{"CPU": 64.0, "GPU": 2.0}]])
-def test_a_trial_that_cannot_fit_is_refused(nodes: list[dict[str, float]]) -> None:
-    with pytest.raises(SweepError, match="--workers 3"):
-        Capacity.measure(nodes, 3)
+def test_a_value_of_the_space_that_no_trial_can_have_is_refused_before_training() -> None:
+    with pytest.raises(ConfigError, match="width 64 is not divisible by heads 3"):
+        plan(axes=(CODES, Axis("heads", "choice", choices=(2, 4, 3))))
+    with pytest.raises(ConfigError, match="told is 'letter'"):
+        plan(axes=(Axis("told", "choice", choices=("window", "letter")),))
+    plan(axes=(CODES, Axis("heads", "choice", choices=(2, 4)), Axis("dropout", "float", 0.0, 0.5)))
 
 
-def trial(
-    codes: int, seed: int, mpjpe_cm: float, phase: str = "search", status: str = "finished"
-) -> TrialRecord:
-    params = {"codes": codes, "depth": 1, "seed": seed}
-    metrics = {"mpjpe_cm": mpjpe_cm}
-    return TrialRecord(f"{codes}-{seed}", "objects", phase, params, status=status, metrics=metrics)  # type: ignore[arg-type]
+def test_what_is_searched_cannot_be_set_as_well() -> None:
+    with pytest.raises(SweepError, match="--set decoder_depth: this sweep searches it"):
+        plan(fixed=(("decoder_depth", 2),))
 
 
-def test_the_mean_over_seeds_wins_over_one_lucky_draw() -> None:
-    trials = [
-        trial(128, 0, 4.0),
-        trial(128, 1, 6.0, "repeat"),
-        trial(256, 0, 4.5),
-        trial(256, 1, 4.7, "repeat"),
-        trial(512, 0, 3.0, status="stopped"),
-        trial(1024, 0, 4.6),
-    ]
-    assert [c.codes for c in rank(trials)] == [256, 128, 1024]
-    assert rank(trials)[0].mpjpe_cm == pytest.approx(4.6)
-    assert rank(trials)[0].trials[0].params["seed"] == 0
-    assert [c.codes for c in finalists(trials)] == [128, 256]
+def test_a_point_becomes_a_trial() -> None:
+    axes = (CODES, Axis("dropout", "float", 0.0, 0.5), Axis("told", "choice", choices=("window", "frame")))
+    asked = plan(axes=axes, seed=7, protocol="goal")
+    config = asked.config("actions", codes=300, dropout=0.25, told="frame")
+    assert (config.codes, config.dropout, config.told, config.setting) == (300, 0.25, "frame", "actions")
+    assert (config.seed, config.protocol, config.epochs) == (7, "goal", 10)
+    again = asked.config("actions", codes=300, dropout=0.25, told="frame", seed=8, batch=16)
+    assert (again.seed, again.batch) == (8, 16)
+    assert asked.budget("actions", {"codes": 300, "dropout": 0.25, "told": "frame", "seed": 8}) == 10
 
 
 def test_fixed_fields_reach_the_trials_and_the_record() -> None:
     fixed = parse_fixed(["width=512", "norm=false", "learning_rate=1e-4"])
     assert dict(fixed) == {"width": 512, "norm": False, "learning_rate": 1e-4}
     fitted = plan(fixed=fixed)
-    assert fitted.config("objects", codes=128, depth=1).width == 512
+    assert fitted.config("objects", codes=128, decoder_depth=1).width == 512
     assert fitted.record()["width"] == 512
 
 
-@pytest.mark.parametrize("text", ["width", "wdith=3", "width=wide", "norm=maybe", "codes=3"])
+@pytest.mark.parametrize("text", ["width", "wdith=3", "width=wide", "norm=maybe", "seed=3", "start_from=a"])
 def test_a_wrong_field_is_refused_with_what_there_is(text: str) -> None:
     with pytest.raises(SweepError, match=f"--set {text}"):
         parse_fixed([text])
+
+
+def test_a_field_that_the_script_decides_is_none_to_set() -> None:
+    with pytest.raises(
+        SweepError, match="--set mode=forecast: give FIELD=VALUE with one of batch, "
+    ) as refusal:
+        parse_fixed(["mode=forecast"], ("mode",))
+    assert "mode" not in str(refusal.value).partition("with one of ")[2].rstrip(".").split(", ")

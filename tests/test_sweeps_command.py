@@ -97,7 +97,9 @@ def test_status_tells_own_trials_from_those_of_others(store: Store) -> None:
     assert (
         "0.50 GPU hours, 1.00 USD in trials that ended; 0.50 GPU hours were spent before, by others" in said
     )
-    assert "finished, by theirs" in said and "out of memory once" in said
+    assert "| finished, by theirs" in said
+    assert "| finished, out of memory" in said  # and the rest of it on the next line
+    assert "actions: no trial yet" in said
 
 
 def test_status_of_what_is_done_says_so_and_shows_the_report(store: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +103,7 @@ def test_the_command_of_a_plan_gives_that_plan_again(
         record = {"kind": plan.kind, **plan.record()}
         put(store, plan.name, plan=record)
         words = sweeps("retry", plan.name).splitlines()[-1].split()
-        assert words[:2] == ["python", f"sweeps/{Path(script.__file__).name}"]
+        assert words[:2] == ["python", f"sweeps/{Path(str(script.__file__)).name}"]
         done = CliRunner().invoke(script.main, words[2:], catch_exceptions=False)
         assert done.exit_code == 0, done.output
         assert planned[-1] is not plan and planned[-1].record() == plan.record()
@@ -116,6 +118,8 @@ def test_retry_can_be_submitted_to_a_cluster(store: Store, monkeypatch: pytest.M
     put(
         store, "mine", trial("objects", 1, "failed", reason="x"), command="sweeps/joint.py --help --set 'a b;$HOME=1'"
     )  # fmt: skip
+    # What a cluster calls python is for its image to say; here it is this one.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     with ray_head() as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)

@@ -12,7 +12,7 @@ import pytest
 from sweeps.mlflow_view import rebuild
 from sweeps.tracking import Tracking
 from tests.mlflow_server import MlflowServer, running_mlflow
-from tests.shown_sweep import EPOCHS, Driver, history, plan, shown
+from tests.shown_sweep import BEGAN_S, EPOCHS, Driver, history, plan, shown
 
 pytest.importorskip("mlflow")
 
@@ -125,8 +125,7 @@ def test_a_resumed_sweep_goes_on_in_the_same_runs(server: MlflowServer, tmp_path
     second = Driver(tmp_path, server.uri, name="again", data_name="again")
     second.tracking.setting("objects")
     trial = second.start(256, attempt=2)
-    second.report(trial, history(256))  # a worker tells all epochs once more
-    assert shown(server.uri, "latentact-again") is not None
+    second.report(trial, history(256, began_s=BEGAN_S + 100))  # from the first epoch on, at another time
     second.tracking.run_id(trial.identity)
     assert shown(server.uri, "latentact-again")[trial.identity]["status"] == "RUNNING"
     second.end(trial)
@@ -179,7 +178,9 @@ def test_one_that_is_refused_holds_up_no_other(
     driver.tracking.close()
     run = shown(server.uri, "latentact-refused")[good.identity]
     assert run["status"] == "FINISHED" and len(run["figures"]["mpjpe_cm"]) == EPOCHS
-    print(capsys.readouterr().err)
+    told = capsys.readouterr().err
+    assert told.count("Warning") == 1 and f"refuses trial {trial.identity}" in told
+    assert "python -m sweeps.ledger rebuild refused" in told.splitlines()[-1]
 
 
 def test_a_server_that_is_not_there_holds_up_nothing(

@@ -16,7 +16,7 @@ from trainables.trial_config import (
     METHODS,
     ConfigError,
     TrialConfig,
-    codebook_identity,
+    stage_identities,
     trial_identity,
 )
 
@@ -50,9 +50,10 @@ def trial(**changes: Any) -> TrialConfig:
     return TrialConfig(**{"setting": "objects", **changes})
 
 
-def identities(config: TrialConfig, **changes: Any) -> tuple[str, str]:
-    where = {"data_digest": "d", "workers": 1, "device": "cpu"} | changes
-    return codebook_identity(config, **where), trial_identity(config, **where)
+def identities(config: TrialConfig, **changes: Any) -> dict[str, str]:
+    """Of the trial and of every stage that it can share."""
+    where = {"data_digest": "d", "workers": "1", "device": "cpu"} | changes
+    return {"trial": trial_identity(config, **where), **stage_identities(config, **where)}
 
 
 @pytest.mark.parametrize(
@@ -129,18 +130,30 @@ def test_identity_changes_with_every_field_but_the_budget() -> None:
     for name, value in OTHER.items():
         assert getattr(base, name) != value, name
         changed = TrialConfig.from_json({**base.to_json(), name: value})
-        same = identities(changed)[1] == identities(base)[1]
+        same = identities(changed)["trial"] == identities(base)["trial"]
         assert same == (name == "epochs"), name
 
 
 def test_under_the_cosine_schedule_the_budget_is_part_of_the_identity() -> None:
-    short, long = trial(schedule="cosine", epochs=6), trial(schedule="cosine", epochs=7)
-    assert identities(short)[1] != identities(long)[1]
-    assert identities(short)[0] == identities(long)[0]  # the codebook's schedule has a length of its own
+    short, long = (
+        identities(trial(schedule="cosine", epochs=6)),
+        identities(trial(schedule="cosine", epochs=7)),
+    )
+    # The schedules of the stages before the predictor have lengths of their own.
+    assert {name for name in short if short[name] != long[name]} == {"trial"}
 
 
-# What reaches the codebook past its config and optimisation: data, draws, weights to begin with, and its stage's loss.
-REACHES_CODEBOOK = {
+def test_a_trial_stands_on_the_stages_that_it_trains_before_the_predictor() -> None:
+    for method in METHODS:
+        expected = {"trial", "codebook", "indexer"} if "codebook" in METHODS[method] else {"trial"}
+        assert identities(trial(method=method)).keys() == expected, method
+    assert identities(trial(without="indexer")).keys() == {"trial", "codebook"}
+    assert len(set(identities(trial()).values())) == 3
+    assert all(len(identity) == 16 for identity in identities(trial()).values())
+
+
+# What reaches a stage past its config and optimisation: data, draws, weights to begin with, and its stage's loss.
+REACHES = {
     "setting",
     "without",
     "protocol",
@@ -152,21 +165,30 @@ REACHES_CODEBOOK = {
 }
 
 
-def test_the_codebooks_identity_ignores_exactly_what_it_does_not_see() -> None:
+def test_the_stages_identities_ignore_exactly_what_they_do_not_see() -> None:
     base = trial()
+
+    def seen(config: TrialConfig, stage: str) -> tuple[Any, ...]:
+        model = config.model(**MODEL)
+        codebook = model.codebook, config.optimisation(config.codebook_epochs, average=0.0)
+        # The indexer learns the codebook's codes.
+        indexer = model.indexer, config.optimisation(config.indexer_epochs)
+        return codebook if stage == "codebook" else codebook + indexer
+
+    ignored: dict[str, set[str]] = {"codebook": set(), "indexer": set()}
     for name, value in OTHER.items():
         changed = TrialConfig.from_json({**base.to_json(), name: value})
-        configs = [
-            (c.model(**MODEL).codebook, c.optimisation(c.codebook_epochs, average=0.0))
-            for c in (base, changed)
-        ]
-        unseen = configs[0] == configs[1] and name not in REACHES_CODEBOOK
-        assert unseen == (name in trial_config._NOT_OF_CODEBOOK), name
-        assert unseen == (identities(changed)[0] == identities(base)[0]), name
+        for stage, names in ignored.items():
+            unseen = seen(base, stage) == seen(changed, stage) and name not in REACHES
+            assert unseen == (identities(changed)[stage] == identities(base)[stage]), (stage, name)
+            if unseen:
+                names.add(name)
+    assert ignored["codebook"] == set(trial_config._NOT_OF_CODEBOOK)
+    assert ignored["indexer"] == ignored["codebook"] - set(trial_config._OF_INDEXER)
 
 
 def test_taking_away_the_indexer_keeps_the_codebook_and_other_ablations_do_not() -> None:
-    kept = {w: identities(trial(without=w))[0] == identities(trial())[0] for w in ABLATIONS}
+    kept = {w: identities(trial(without=w))["codebook"] == identities(trial())["codebook"] for w in ABLATIONS}
     assert kept == {"text": False, "image": False, "contact": False, "residual": False, "indexer": True}
 
 
@@ -175,16 +197,19 @@ def test_identity_changes_with_what_is_around_the_config(
 ) -> None:
     config = trial(text_encoder="minilm")
     base = identities(config)
-    for changes in ({"data_digest": "e"}, {"workers": 2}, {"device": "cuda"}):
-        other = identities(config, **changes)
-        assert other[0] != base[0] and other[1] != base[1], changes
-    assert base[0] != base[1] and all(len(identity) == 16 for identity in base)
+
+    def all_differ(other: dict[str, str]) -> bool:
+        return other.keys() == base.keys() and all(other[name] != base[name] for name in base)
+
+    for changes in ({"data_digest": "e"}, {"workers": "2"}, {"workers": "1:2"}, {"device": "cuda"}):
+        assert all_differ(identities(config, **changes)), changes
     frozen_encoders_without_weights["clip"] = "4" * 16  # not its encoder
     assert identities(config) == base
     frozen_encoders_without_weights["minilm"] = "4" * 16
-    assert identities(config)[0] != base[0] and identities(config)[1] != base[1]
+    assert all_differ(identities(config))
+    plain = identities(trial())
     monkeypatch.setattr(trial_config, "code_digest", lambda: "other code")
-    assert identities(trial()) != base
+    assert all(identities(trial())[name] != plain[name] for name in plain)
 
 
 def test_a_trial_is_read_back_as_it_was_written() -> None:

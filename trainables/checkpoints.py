@@ -1,7 +1,7 @@
 """Where a trial's checkpoints lie: a folder each, and last of all which of them counts.
 
-    <url>/checkpoint_000007/...      what training wrote
-    <url>/latest.json                {"folder": ..., "sha256": {file: digest}}, replaced when the folder is complete
+<url>/checkpoint_000007/...      what training wrote
+<url>/latest.json                {"folder": ..., "sha256": {file: digest}}, replaced when the folder is complete
 """
 
 from __future__ import annotations

@@ -65,12 +65,14 @@ def run_group(
         functools.partial(_serve, train),
         train_loop_config={"desk": desk},
         scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=resources.get("GPU", 0) > 0, resources_per_worker=resources
+            num_workers=workers,  # type: ignore[arg-type]  # a pair makes it elastic
+            use_gpu=resources.get("GPU", 0) > 0,
+            resources_per_worker=resources,
         ),
         run_config=RunConfig(
             name=name,
             storage_path=storage,
-            callbacks=[_Deaths(desk)],
+            callbacks=[_Deaths(desk)],  # type: ignore[list-item]  # its stub is of the older API
             failure_config=FailureConfig(max_failures=_RESTARTS),
         ),
     ).fit()
@@ -108,7 +110,7 @@ def _serve(train: Callable[..., Any] | None, settings: dict[str, Any]) -> None:
             _train(job, desk, train)
         except Ended:
             pass
-        except Exception as error:  # noqa: BLE001 whatever ends a trial must not end the group
+        except Exception as error:
             failure = {"failure": _reason(error), "kind": _kind(error)}
             if ranks > 1:
                 # The other ranks wait in a collective that this one will never join.
@@ -134,7 +136,11 @@ def _kind(error: BaseException) -> str:
     import torch
 
     words = str(error).lower()
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "out of memory" in words or "can't allocate" in words:
+    if (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or "out of memory" in words
+        or "can't allocate" in words
+    ):
         return "memory"
     return "diverged" if isinstance(error, Diverged) else "error"
 
@@ -237,7 +243,9 @@ class _Report:
         stage, epoch = figures["stage"], figures["epoch"]
         for name in ("loss", "mpjpe_cm"):
             if not math.isfinite(figures.get(name, 0.0)):
-                raise Diverged(f"{name} is {figures[name]} after epoch {epoch} of the {stage}: a lower learning_rate may do")
+                raise Diverged(
+                    f"{name} is {figures[name]} after epoch {epoch} of the {stage}: a lower learning_rate may do"
+                )
         now = time.monotonic()
         state = self._state
         entry = {**figures, "at_s": round(time.time(), 3), **_system()}

@@ -102,7 +102,7 @@ def train_trial(
         torch.manual_seed(mix(config.seed))  # initial weights; no other draw uses the global generator
         encoders = train.features.digests if train.features else {}
         shape = config.model(data=clips.name, data_digest=clips.digest, hand=hand.name, encoders=encoders)
-        model = LatentAct(shape, hand).to(device)
+        model = LatentAct(shape, hand).to(device).requires_grad_(False)  # a stage thaws what it trains
     if config.start_from:
         _start_from(model, start_from, config.start_from)
     else:

@@ -259,7 +259,7 @@ _NOT_OF_CODEBOOK = (
 
 
 # What the indexer's own stage sees of these.
-_OF_INDEXER = ("method", "indexer_dropout", "weight_average", "indexer_epochs")
+_OF_INDEXER = ("indexer_dropout", "weight_average", "indexer_epochs")
 
 
 def _identity(kind: str, config: dict[str, Any], data_digest: str, workers: str, device: str) -> str:

@@ -26,7 +26,7 @@ from trainables.noise import SampleNoise
 from trainables.splits import setting_group
 from trainables.transformer import learned
 from trainables.trial import part_windows, train_trial
-from trainables.trial_config import TrialConfig
+from trainables.trial_config import TrialConfig, stage_identities
 from trainables.windows import Inputs
 
 DESIGNS = ("frame", "place")
@@ -56,7 +56,10 @@ def run(data: str, design: str, seed: int, shelf: str) -> Evaluation:
     latentact.Indexer = PlaceIndexer if design == "place" else Indexer  # type: ignore[misc]
     clips = read_clips(data)
     config = TrialConfig(setting="objects:1/6", protocol="goal", seed=seed, **BUDGET)  # type: ignore[arg-type]
-    model = train_trial(config, clips, report=lambda metrics, save: None, codebooks=shelf)
+    # The codebook alone: its identity does not know the design of an indexer, nor does the indexer's.
+    identity = stage_identities(config, clips.digest, workers="1", device="cpu")["codebook"]
+    shelves = {"codebook": f"{shelf}/{identity}"}
+    model = train_trial(config, clips, report=lambda metrics, save: None, shelves=shelves)
     val = part_windows(config, clips, "val")
     scored = evaluate(
         model.forecast, val, setting_group(clips, "objects"), contact_threshold=float(model.contact_threshold)
