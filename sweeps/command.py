@@ -124,7 +124,8 @@ def sweep_options(**defaults: Any) -> Callable[[Command], Command]:
 
     def add(command: Command) -> Command:
         def filled(**request: Any) -> Any:
-            if request["space"] is None:
+            # A search-space file and a model to start from say themselves what there is to search.
+            if request["space"] is None and request["start_from"] is None:
                 request["codes"] = request["codes"] or values["codes"]
                 request["depth"] = request["depth"] or values["depth"]
             return command(**request)

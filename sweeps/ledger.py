@@ -231,3 +231,10 @@ class Ledger:
 
 def _folder(identity: str) -> str:
     return f"ledger/trials/{identity}"
+
+
+if __name__ == "__main__":
+    # python -m sweeps.ledger rebuild: the views of the ledger made again
+    from sweeps.mlflow_view import main
+
+    main()

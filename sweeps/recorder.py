@@ -84,7 +84,6 @@ class Recorder(Callback):
         record = self._record(trial)
         record.slot = trial.config["slot"].rpartition("-")[2]
         record.began_s = time.time()
-        record.history = []
         self._progress.started(record)
         self._tracking.started(record, trial.config["config"])
 
@@ -117,9 +116,8 @@ class Recorder(Callback):
         used = entry.get("system/gpu_0_memory_usage_megabytes")
         if used is not None:
             self._slots.learn(1e6 * entry["system/gpu_0_memory_total_megabytes"], 1e6 * used)
-        used = used or entry.get("system/system_memory_usage_megabytes", 0.0)
         if record.metrics:
-            record.metrics["peak_memory_mb"] = max(record.metrics.get("peak_memory_mb", 0.0), used)
+            record.metrics["peak_memory_mb"] = max(map(_used_mb, record.history))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         record = self._record(trial)
@@ -184,3 +182,9 @@ class Recorder(Callback):
         self._progress.ended(record)
         assert self.search is not None
         self.search.ended(record, again=again)
+
+
+def _used_mb(entry: dict[str, Any]) -> float:
+    """Memory of a worker in an epoch: of its GPU where it has one."""
+    own = entry.get("system/system_memory_usage_megabytes", 0.0)
+    return float(entry.get("system/gpu_0_memory_usage_megabytes", own))

@@ -69,7 +69,7 @@ def write_report(view: SweepView) -> str:
         boards=boards(view),
         tiles=_tiles(view, found, spent),
         sections=_SECTIONS,
-        heat_title=" × ".join(called(name).capitalize() for name in fields) or "Map",
+        heat_title=" × ".join(map(called, fields)).capitalize() or "Map",
         heat=[Card(setting, svg) for setting, svg in heat.items() if svg is not None],
         parallel=[card for card in parallel if card is not None],
         importances=[

@@ -10,10 +10,11 @@ from typing import Any
 from markupsafe import Markup
 
 from sweeps.redacted import redacted
+from sweeps.report_front import front
 from sweeps.report_ruler import Ruler
 from sweeps.report_view import Point, SweepView, trial_label
 from sweeps.report_words import UNKNOWN, figure, finite, metric_name, told
-from sweeps.selection import params_key, plain, words
+from sweeps.selection import plain, words
 
 # Rows a setting that are shown at once, and those that are kept behind a fold.
 SHOWN, FOLDED = 16, 200
@@ -25,12 +26,12 @@ _PLOT_WIDTH, _PLOT_LINE = 150, 22.5
 
 @dataclass(frozen=True)
 class BoardRow:
-    """`cells` follow the board's columns; `intervals` is one line for each trial that has one; `badge` is "chosen" or
-    "tied"."""
+    """`cells` follow the board's columns; `intervals` is one line for each trial that has one; `badges` are "chosen" or "tied",
+    and "front" where the sweep has several objectives."""
 
     number: int
     rank: str
-    badge: str
+    badges: list[str]
     params: list[str]
     mpjpe: str
     spread: str
@@ -71,9 +72,10 @@ def _board(view: SweepView, setting: str) -> Board:
     known = [m for m in _COLUMNS if any(math.isfinite(figure(t, m)) for t in view.settings[setting])]
     intervals = report.get("val") or {}
     ruler = _plot_ruler(points, intervals)
+    on_front = {p.number for p in front(points, view.objectives)} if len(view.objectives) > 1 else set()
     place = {point.key: str(i) for i, point in enumerate((p for p in points if p.finished), 1)}
     rows = [
-        _row(view, point, place.get(point.key, ""), badge(report, point.params), known, intervals, ruler)
+        _row(view, point, place.get(point.key, ""), _badges(view, point, on_front), known, intervals, ruler)
         for point in points[: SHOWN + FOLDED]
     ]
     # What never finished is of less interest, however few there are.
@@ -109,20 +111,11 @@ def answer(view: SweepView, setting: str) -> str:
     )
 
 
-def badge(report: Mapping[str, Any], params: dict[str, Any]) -> str:
-    """ "chosen", "tied" or nothing: what the verdict says of a configuration."""
-    verdict = report.get("verdict") or {}
-    key = params_key(params)
-    if key == verdict.get("winner"):
-        return "chosen"
-    return "tied" if key in (verdict.get("tied") or []) else ""
-
-
 def _row(
     view: SweepView,
     point: Point,
     rank: str,
-    badge: str,
+    badges: list[str],
     known: list[str],
     intervals: Mapping[str, Any],
     ruler: Ruler,
@@ -145,7 +138,7 @@ def _row(
     return BoardRow(
         number=point.number,
         rank=rank,
-        badge=badge,
+        badges=badges,
         params=[plain(point.params[name]) if name in point.params else UNKNOWN for name in view.fields],
         mpjpe=told("mpjpe_cm", mean("mpjpe_cm"), unit=False),
         spread=told("mpjpe_cm", point.spread("mpjpe_cm"), unit=False),
@@ -157,6 +150,11 @@ def _row(
         status=point.status,
         title=point.label() if finished else trial_label(first),
     )
+
+
+def _badges(view: SweepView, point: Point, on_front: set[int]) -> list[str]:
+    said = view.said_of(point.setting, point.params)
+    return [*([said] if said else []), *(["front"] if point.number in on_front else [])]
 
 
 def _bounds(interval: Any) -> tuple[float, float]:

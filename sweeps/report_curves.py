@@ -11,7 +11,6 @@ import numpy as np
 from markupsafe import Markup
 
 from sweeps.ledger import TrialRecord
-from sweeps.report_board import badge
 from sweeps.report_ruler import Frame, Ruler, line, mark
 from sweeps.report_view import SweepView, trial_label
 from sweeps.report_words import counted, finite, told
@@ -57,14 +56,13 @@ def _curves(view: SweepView, setting: str, trials: list[TrialRecord], most: int)
         y_unit="validation MPJPE, cm",
         height=230,
     )
-    report = view.reports.get(setting, {})
     drawn: list[str] = []
     ends: list[str] = []
     many = " many" if len(shown) > CROWDED else ""
     # The best last, so that it lies on top.
     for trial in reversed(shown):
         curve = [(frame.across(e), frame.up(v)) for e, v in few(curves[id(trial)], MOST_POINTS)]
-        kind = "best" if badge(report, trial.params) == "chosen" else trial.status
+        kind = "best" if view.said_of(setting, trial.params) == "chosen" else trial.status
         body = f'<path class="curve {kind}{many}" d="{line(curve)}"/>'
         x, y = curve[-1]
         if trial.status == "stopped":

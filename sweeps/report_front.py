@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from sweeps.pareto import non_dominated
-from sweeps.report_board import badge
 from sweeps.report_curves import Card, thinned
 from sweeps.report_ruler import Frame, Ruler, line, mark
 from sweeps.report_view import Point, SweepView
@@ -62,11 +61,10 @@ def _card(view: SweepView, setting: str, other: Objective) -> Card | None:
     for x, y in steps[1:]:
         corners += [(x, corners[-1][1]), (x, y)]
     drawn = [f'<path class="front" d="{line(corners)}"/>']
-    report = view.reports.get(setting, {})
     for point in [*shown, *best]:
         x, y = place(point)
         kind = "onfront" if point.number in on_front else "dominated"
-        if badge(report, point.params) == "chosen":
+        if view.said_of(setting, point.params) == "chosen":
             kind += " best"
         title = f"{point.label()}, {told(other.metric, point.mean(other.metric))} {metric_name(other.metric).split(',')[0]}"
         size = 4.2 if point.number in on_front else 3.2

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from sweeps.report_board import badge
 from sweeps.report_ruler import mark, svg
 from sweeps.report_view import Point, SweepView
 from sweeps.report_words import called, figure
@@ -68,9 +67,10 @@ def heat_map(view: SweepView, setting: str, fields: tuple[str, ...]) -> Markup |
             cell = cells.get((len(rows) - 1 - row, column), [])
             drawn.append(_cell(view, cell, _LEFT + width * column, y, width, low, high))
     foot = _TOP + _ROW * len(rows)
+    small = ' class="small"' if max(map(len, across.labels)) > 6 else ""
     for column, label in enumerate(across.labels):
         x = _LEFT + width * (column + 0.5)
-        drawn.append(f'<text x="{x:.1f}" y="{foot + 15}" text-anchor="middle">{escape(label)}</text>')
+        drawn.append(f'<text x="{x:.1f}" y="{foot + 15}" text-anchor="middle"{small}>{escape(label)}</text>')
     unit = f"{called(fields[0])} across" + (f", {called(fields[1])} upwards" if down else "")
     drawn.append(
         f'<text class="unit" x="{_WIDTH - 8}" y="{foot + _FOOT - 6}" text-anchor="end">{escape(unit)}; MPJPE in cm</text>'
@@ -121,7 +121,7 @@ def _cell(
         depth = 1.0 if high - low < 1e-9 else min(max((high - value) / (high - low), 0.0), 1.0)
         opacity = 0.08 + 0.87 * depth
         strong = " deeper" if opacity > 0.7 else " deep" if opacity > 0.5 else ""
-        chosen = " chosen" if badge(view.reports.get(point.setting, {}), point.params) == "chosen" else ""
+        chosen = " chosen" if view.said_of(point.setting, point.params) == "chosen" else ""
         seeds = (
             f'<text class="small value{strong}" {middle} y="{y + 32}">{len(point.finished)} seeds</text>'
             if len(point.finished) > 1

@@ -6,7 +6,6 @@ import math
 from html import escape
 from typing import Any
 
-from sweeps.report_board import badge
 from sweeps.report_curves import CROWDED, Card, thinned
 from sweeps.report_ruler import Ruler, line, mark, svg
 from sweeps.report_view import Point, SweepView, trial_label
@@ -24,7 +23,8 @@ def parallel_card(view: SweepView, setting: str) -> Card | None:
         return None
     metrics = [m for m in OBJECTIVES if any(math.isfinite(_value(p, m)) for p in points)]
     rulers = {
-        a.field: Ruler.over([p.params.get(a.field) for p in points], log=a.log, few=True) for a in view.axes
+        a.field: Ruler.over([p.params[a.field] for p in points if a.field in p.params], log=a.log, few=True)
+        for a in view.axes
     }
     for metric in metrics:
         values = [_value(p, metric) for p in points]
@@ -35,11 +35,10 @@ def parallel_card(view: SweepView, setting: str) -> Card | None:
     shown = thinned(points, max(_MOST_LINES // max(len(view.settings), 1), 40))
     finished = [p for p in points if p.finished]
     best = {p.number for p in finished[: max(1, len(finished) // 10)]}
-    report = view.reports.get(setting, {})
     many = " many" if len(shown) > CROWDED else ""
     for point in reversed(shown):
         kind = "good" if point.number in best else "finished" if point.finished else "stopped"
-        if badge(report, point.params) == "chosen":
+        if view.said_of(setting, point.params) == "chosen":
             kind = "best"
         path = line([(places[name], _up(rulers[name], at)) for name, at in _values(point, rulers)])
         title = point.label() if point.finished else trial_label(point.trials[0])

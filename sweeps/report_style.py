@@ -9,8 +9,10 @@ from trainables.inspect_template import STYLE as BASE_STYLE
 STYLE = (
     BASE_STYLE
     + """
-:root { --pick: #b85c00; --strong: #ffffff; --heat: #1f4e86; --s0: #2f6db0; --s1: #b06a00; --s2: #00806a; --s3: #a94a82; --s4: #6b6f76; --s5: #b23c17; }
-@media (prefers-color-scheme: dark) { :root { --pick: #ffb454; --strong: #101113; --heat: #8fb8ea; --s0: #7db2ea; --s1: #e8a33d; --s2: #3fc4a4;
+:root { --pick: #b85c00; --strong: #ffffff; --heat: #1f4e86;
+  --s0: #2f6db0; --s1: #b06a00; --s2: #00806a; --s3: #a94a82; --s4: #6b6f76; --s5: #b23c17; }
+@media (prefers-color-scheme: dark) { :root { --pick: #ffb454; --strong: #101113; --heat: #8fb8ea;
+  --s0: #7db2ea; --s1: #e8a33d; --s2: #3fc4a4;
   --s3: #e08bc0; --s4: #a6adb5; --s5: #f08660; } }
 nav { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 14px 0 0; font-size: 14px; }
 a { color: var(--bar); } h2 { scroll-margin-top: 12px; }
@@ -22,11 +24,14 @@ a { color: var(--bar); } h2 { scroll-margin-top: 12px; }
 .wide { -webkit-overflow-scrolling: touch; } .wide:focus-visible, svg:focus-visible { outline: 2px solid var(--bar); outline-offset: 2px; }
 svg:focus:not(:focus-visible) { outline: none; }
 .scroll svg { min-width: 460px; } .scroll.far svg { min-width: 860px; } table.board { width: 100%; }
-table.board td, th.keep { white-space: nowrap; } table.board th.n { white-space: normal; min-width: 40px; } table.board th, table.board td { padding-right: 9px; } table.board td, table.board th { overflow-wrap: normal; word-break: normal; } .badge { border-radius: 9px; padding: 0 7px;
+table.board td, th.keep { white-space: nowrap; } table.board th.n { white-space: normal; min-width: 40px; }
+table.board th, table.board td { padding-right: 9px; overflow-wrap: normal; word-break: normal; }
+.badge { border-radius: 9px; padding: 0 7px;
   font-size: 12px; border: 1px solid var(--line); color: var(--soft); } .badge.chosen { background: var(--pick);
   border-color: var(--pick); color: var(--paper); font-weight: 600; } tr.chosen td { background: color-mix(in srgb, var(--pick) 9%, transparent); }
 section > h3 { margin: 20px 0 6px; font-size: 15px; } section > h3:first-of-type { margin-top: 10px; }
-svg.plot { display: inline-block; height: auto; vertical-align: middle; } svg text.small { font-size: 9.5px; } table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 22px; }
+svg.plot { display: inline-block; height: auto; vertical-align: middle; } svg text.small { font-size: 9.5px; }
+table.narrow { width: auto; } table.narrow td, table.narrow th { padding-right: 22px; }
 .dot { fill: var(--bar); } .rod { stroke: var(--bar); stroke-width: 2; }
 .cell { fill: var(--heat); } .edge { fill: none; stroke: var(--line); } .edge.chosen { stroke: var(--pick); stroke-width: 3; }
 text.value { fill: var(--ink); font-size: 12px; font-variant-numeric: tabular-nums; }
@@ -47,7 +52,7 @@ text.value.small { font-size: 9.5px; } text.deeper { fill: var(--strong); }
 .curve.s4 { stroke: var(--s4); } .curve.s5 { stroke: var(--s5); }
 .run { stroke: none; } .run.s0 { fill: var(--s0); } .run.s1 { fill: var(--s1); } .run.s2 { fill: var(--s2); } .run.s3 { fill: var(--s3); }
 .run.s4 { fill: var(--s4); } .run.s5 { fill: var(--s5); } .run.stopped, .run.unfinished { fill-opacity: .5; } .run.failed { fill-opacity: .22; }
-[data-t] { cursor: default; } g.lit .curve { stroke: var(--pick); stroke-width: 3; stroke-opacity: 1; stroke-dasharray: none; }
+[data-t] { cursor: default; } [data-t].lit .curve.curve { stroke: var(--pick); stroke-width: 3; stroke-opacity: 1; stroke-dasharray: none; }
 g.lit circle, g.lit .edge, g.lit rect { stroke: var(--pick); stroke-width: 2.5; } tr.lit td { background: color-mix(in srgb, var(--pick) 16%, transparent); }
 #told { position: fixed; left: 12px; right: 12px; bottom: 12px; margin: 0 auto; max-width: 900px; background: var(--card); color: var(--ink);
   border: 1px solid var(--pick); border-radius: 8px; padding: 6px 12px; font-size: 14px; pointer-events: none; }

@@ -24,8 +24,8 @@ patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line x1="0" y1="0" 
 {% endmacro %}
 {% macro keys() %}{% for setting in view.settings %}<span class="keep"><span class="swatch" style="background:var(--s{{ loop.index0 % 6 }})"></span>{{ setting }}</span>{% endfor %}{% endmacro %}
 {% macro board_rows(rows) %}
-{% for row in rows %}<tr data-t="{{ row.number }}" data-told="{{ row.title }}"{% if row.badge == "chosen" %} class="chosen"{% endif %}>
-<td class="n">{{ row.rank }}</td><td>{% if row.badge %}<span class="badge {{ row.badge }}">{{ row.badge }}</span>{% endif %}</td>
+{% for row in rows %}<tr data-t="{{ row.number }}" data-told="{{ row.title }}"{% if "chosen" in row.badges %} class="chosen"{% endif %}>
+<td class="n">{{ row.rank }}</td><td>{% for badge in row.badges %}<span class="badge {{ badge }}">{{ badge }}</span> {% endfor %}</td>
 {% for value in row.params %}<td class="n">{{ value }}</td>{% endfor %}
 <td class="n"><b>{{ row.mpjpe }}</b></td><td class="n">{{ row.spread }}</td>
 <td>{% for span in row.intervals %}{{ span }}{% if not loop.last %}<br>{% endif %}{% endfor %}</td><td>{{ row.plot }}</td>
@@ -58,7 +58,7 @@ the arrows.</p>
 <section id="leaderboard">
 <h2>Leaderboard</h2>
 <p class="soft">Validation figures. A configuration repeated over more seeds comes before the others; its figure is the mean
-over its seeds. Dots are trials, bars their 95% intervals.</p>
+over its seeds. Dots are trials, bars their 95% intervals.{% if objectives | length > 1 %} Front: no other finished configuration is better in one of the objectives without being worse in another.{% endif %}</p>
 {% for board in boards %}
 <h3>{{ board.setting }}</h3>
 {% if board.rows %}

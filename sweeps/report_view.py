@@ -133,6 +133,14 @@ class SweepView:
     def number(self, trial: TrialRecord) -> int:
         return self.numbers[trial.setting, trial.identity]
 
+    def said_of(self, setting: str, params: dict[str, Any]) -> str:
+        """What the setting's verdict says of a configuration: "chosen", "tied" or nothing."""
+        verdict = self.reports.get(setting, {}).get("verdict") or {}
+        key = params_key(params)
+        if key == verdict.get("winner"):
+            return "chosen"
+        return "tied" if key in (verdict.get("tied") or []) else ""
+
     @property
     def budget(self) -> int:
         """Epochs of the predictor in a whole trial; 0 where the plan does not say."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray.tune.search import Searcher
@@ -110,6 +110,7 @@ class SweepSearch(Searcher):
         self._slots.give_back(started.slot)
         self._release(started, [kind for kind, _ in started.claims])
         if again is not None:
+            again = replace(again, token=started.candidate.token)
             self._deferred.append(Started(again, self._announce(again)))
         elif record.status != "unfinished":
             self._wishes[started.candidate.setting].ended(started.candidate, record)
@@ -129,8 +130,8 @@ class SweepSearch(Searcher):
                 if self._settled(deferred):
                     continue
                 return deferred
-        # Not more than can start: what waits here has been taken out of the search.
-        while len([d for d in self._deferred if d.candidate.setting == setting]) < self._slots.count:
+        # Hardly more than can start: what waits here has been taken out of the search.
+        while len([d for d in self._deferred if d.candidate.setting == setting]) <= self._slots.count:
             candidate = self._wishes[setting].next()
             if candidate is None:
                 return None

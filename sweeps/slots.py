@@ -64,7 +64,7 @@ class Slots:
             return None
         share = self.capacity.gpu_share
         for number in range(self.count):
-            name = f"{self._session}-{number}" + (f"-gpu{share:g}" if 0 < share < 1 else "")
+            name = self._session + (f"-gpu{share:g}" if 0 < share < 1 else "") + f"-{number}"
             if name in self._busy:
                 continue
             self._busy.add(name)

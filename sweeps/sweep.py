@@ -106,6 +106,8 @@ def _search(session: Session, plan: SweepPlan, settings: dict[str, Trials], *, w
             )
         )
         ended = [t for t in trials.values() if t.phase == "search" and t.status in ("finished", "stopped")]
+        if plan.stopping == "pareto":  # which looks at more figures than the curve has
+            session.ledger.read_histories(ended)
         stoppers[setting] = make_stopper(
             plan.stopping, epochs=plan.epochs, objectives=plan.objectives, ended=ended
         )

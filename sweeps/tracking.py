@@ -21,7 +21,7 @@ from sweeps.redacted import redacted
 from sweeps.trial_record import TrialRecord
 from zoo.store import Store
 
-_ANSWER_S, _CLOSE_S = 10.0, 20.0
+_WAIT_S = 20.0
 
 
 class Tracking:
@@ -96,11 +96,11 @@ class Tracking:
                 known.unwritten |= files.keys()
 
     def run_id(self, key: str) -> str | None:
-        """The run of a trial (or a setting) of this sweep, also one written before; None without MLflow. Waits for 10 s."""
+        """The run of a trial (or a setting) of this sweep, also one written before; None without MLflow. Waits for 20 s."""
         return self._ask(lambda runs: runs.run_id(key))
 
     def address(self, setting: str) -> str | None:
-        """The web page of a setting's parent run, once everything before has been written; waits for 10 s at most."""
+        """The web page of a setting's parent run, once everything before has been written; waits for 20 s at most."""
         found = self._ask(lambda runs: (run := runs.run_id(setting)) and runs.address(run))
         return found or (redacted(self.uri) if self.uri is not None else None)
 
@@ -110,7 +110,7 @@ class Tracking:
             return
         with self._shown.change() as shown:
             shown.is_closing = True
-        self._writer.join(_CLOSE_S)
+        self._writer.join(_WAIT_S)
         if self._writer.is_alive() or self._shown.failures or self._shown.owed or self._shown.refused:
             say(
                 f"MLflow at {redacted(str(self.uri))} lacks a part of {self._name}, the ledger does not: "
@@ -124,7 +124,7 @@ class Tracking:
         asked = Question(question)
         with self._shown.change() as shown:
             shown.questions.append(asked)
-        self._shown.wait_for(lambda: asked.is_answered or self._shown.is_lost, _ANSWER_S)
+        self._shown.wait_for(lambda: asked.is_answered or self._shown.is_lost, _WAIT_S)
         with self._shown.lock:
             if asked in self._shown.questions:
                 self._shown.questions.remove(asked)

@@ -80,6 +80,7 @@ class WarmGroup:
         async with self._changed:
             known = self._jobs.get(spec["identity"])
             if known is not None and known.outcome is None and not known.verdict:
+                known.seen = False  # by whoever asks from now on
                 return
             for other in [*self._queue, *([self._current] if self._current else [])]:
                 # Whoever gave it does not wait for it any more, or would not have given the slot to another.

@@ -83,8 +83,15 @@ class SearchWishes:
         ended = {i for i, t in trials.items() if t.has_ended(retry_failed=retry_failed)}
         searched = [t for t in trials.values() if t.phase == "search"]
         known = [t for t in searched if t.identity in ended]
-        begun = [t for t in searched if t.identity not in ended]
-        left = plan.trials_of() - len({_point(plan, t.params) for t in known})
+        points = {_point(plan, t.params) for t in known}
+        left = plan.trials_of() - len(points)
+        # A trial that was begun again with less memory stands for a point that the search has given before.
+        fields = {axis.field for axis in plan.axes} | {"seed"}
+        begun = [
+            t
+            for t in searched
+            if t.identity not in ended and t.params.keys() == fields and _point(plan, t.params) not in points
+        ]
         self._points: PointSearch | None = None
         self._searching = left > 0
         if left > 0:
@@ -102,7 +109,7 @@ class SearchWishes:
         self._again = [
             Candidate(setting, t.phase, dict(t.params))
             for t in trials.values()
-            if t.phase == "repeat" and t.identity not in ended
+            if t.identity not in ended and (t.phase == "repeat" or t.params.keys() != fields)
         ]
         self._open = 0
         self._numbers = itertools.count()

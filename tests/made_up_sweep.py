@@ -10,7 +10,7 @@ import numpy as np
 
 from sweeps.ledger import TrialRecord
 from sweeps.report_view import SweepView
-from sweeps.selection import params_key, rank, words
+from sweeps.selection import rank, words
 from sweeps.space import OBJECTIVES, Axis
 
 AXES = (
@@ -19,9 +19,10 @@ AXES = (
 )
 SETTINGS = ("actions", "objects", "scenes", "tasks")
 EPOCHS, BEGAN_S = 8, 1_772_359_200.0
+DIGEST = "d1" * 32
 PLAN = {
     "data": "world",
-    "data_digest": "d1" * 32,
+    "data_digest": DIGEST,
     "split": ",".join(SETTINGS),
     "epochs": EPOCHS,
     "seeds": 3,
@@ -251,8 +252,3 @@ def _report(trials: list[TrialRecord], rng: np.random.Generator) -> dict[str, An
         },
         "lines": ["Registered:  latentact-world-objects@1, champion. first version"],
     }
-
-
-def key_of(record: TrialRecord) -> str:
-    """As a verdict names the record's configuration."""
-    return params_key(record.params)

@@ -1,7 +1,9 @@
-"""A sweep whose trials learn nothing, as a program of its own: `python tests/sweep_driver.py DATA STORE LOG`.
+"""A sweep of three small trials as a program of its own: `python -m tests.sweep_driver KIND NAME DATA STORE LOG [--again]`.
 
-Every epoch adds a line `codes-depth-seed epoch` to LOG. The trial that comes first writes its name to LOG.first and
-stays in its third epoch until LOG.go exists, so that a test can strike while it runs and others have ended.
+KIND `stand-in` learns nothing: the trial that comes first writes its name to LOG.first and stays in its third epoch until
+LOG.go exists, so that a test can strike while it runs and others have ended. `grid` (without stopping) and `tpe` (with
+ASHA) train for real, and `deeper` is another grid over the codebook of `grid`. Every epoch adds a line `codes-depth-seed
+stage epoch` to LOG, as soon as it has been trained, and leaves a checkpoint. `--again` tries failed trials again.
 """
 
 from __future__ import annotations
@@ -15,9 +17,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[0] = str(ROOT)
 
-TRIALS, EPOCHS = 3, 6
+TRIALS, EPOCHS, GRID_CODES = 3, 6, 16
+# A trial of these takes 1 to 4 s.
+SMALL = {
+    "batch": 16,
+    "codebook_epochs": 2,
+    "condition_width": 16,
+    "indexer_epochs": 1,
+    "quantizers": 2,
+    "stride": 2,
+    "width": 16,
+    "window": 8,
+}
 
 
 def stand_in(
@@ -36,7 +48,7 @@ def stand_in(
         while epoch == 3 and first.read_text() == name and not Path(f"{log}.go").exists():
             time.sleep(0.1)
         with open(log, "a") as file:
-            file.write(f"{name} {epoch}\n")
+            file.write(f"{name} predictor {epoch}\n")
         value = 5.0 + config.codes / 1000 + 1.0 / epoch
 
         def save(folder: Path, epoch: int = epoch) -> None:
@@ -52,29 +64,79 @@ def stand_in(
         report(figures, save)
 
 
-if __name__ == "__main__":
-    data, store, log = sys.argv[1:]
-    from sweeps import sweep
-    from sweeps.plan import Axis, SweepPlan
+def logged(log: str, config: Any, clips: Any, *, report: Callable[..., None], **given: Any) -> Any:
+    """train_trial, with its epochs in the log and a checkpoint after each."""
+    import torch
+
+    from trainables import ray_train
+    from trainables.trial import train_trial
+
+    torch.set_num_threads(1)
+    ray_train.CHECKPOINT_EVERY_S = 0.0
+
+    def told(figures: dict[str, Any], save: Callable[[Path], None]) -> None:
+        with open(log, "a") as file:
+            file.write(
+                f"{config.codes}-{config.decoder_depth}-{config.seed} {figures['stage']} {figures['epoch']}\n"
+            )
+        report(figures, save)
+
+    return train_trial(config, clips, report=told, **given)
+
+
+def make_plan(kind: str, name: str, data: str) -> Any:
+    """The SweepPlan of one of the kinds."""
+    from sweeps.plan import SweepPlan
+    from sweeps.space import Axis
     from trainables.clip_format import manifest_digest
     from trainables.clips import read_manifest
-    from zoo.store import open_store
 
     manifest = read_manifest(data)
-    plan = SweepPlan(
+    sizes, depths = Axis("codes", "choice", choices=(16, 24)), Axis("decoder_depth", "int", 1, TRIALS)
+    deeper = Axis("decoder_depth", "int", TRIALS + 1, 2 * TRIALS)
+    grid = {"search": "grid", "stopping": "none", "fixed": {"codes": GRID_CODES, **SMALL}}
+    chosen: dict[str, dict[str, Any]] = {
+        "stand-in": {"axes": (Axis("codes", "int", 128, 1024, log=True), Axis("decoder_depth", "int", 1, 4))},
+        "grid": {"axes": (depths,), **grid},
+        "deeper": {"axes": (deeper,), **grid},
+        "tpe": {"axes": (sizes, depths), "fixed": SMALL},
+    }
+    options = chosen[kind]
+    return SweepPlan(
         data=data,
         data_name=manifest["name"],
         data_digest=manifest_digest(manifest),
         settings=("objects",),
-        codes=Axis(128, 1024, log=True),
-        depth=Axis(1, 4),
         trials=TRIALS,
         epochs=EPOCHS,
         seeds=1,
         seed=0,
-        workers=1,
+        workers="1",
         protocol="first",
-        name="struck",
+        name=name,
+        **options | {"fixed": tuple(sorted(options.get("fixed", {}).items()))},
     )
-    train = functools.partial(stand_in, log)
-    sys.exit(sweep.run_sweep(plan, open_store(store), publish=False, train=train))
+
+
+def main(kind: str, name: str, data: str, store: str, log: str, again: str = "") -> int:
+    from sweeps.errors import SweepError
+    from sweeps.session import Conduct
+    from sweeps.sweep import run_sweep
+    from zoo.store import open_store
+
+    conduct = Conduct(
+        train=functools.partial(stand_in if kind == "stand-in" else logged, log),
+        idle_s=5.0,
+        retry_failed=bool(again),
+    )
+    try:
+        return run_sweep(
+            make_plan(kind, name, data), open_store(store), conduct, publish=False, warm_start=False
+        )
+    except SweepError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -56,6 +56,10 @@ class Scripts:
     def kept(self) -> set[str]:
         return set(open_store(f"file://{self.folder}/store").list(""))
 
+    def shelved(self, stage: str) -> int:
+        """How many codebooks or indexers have been trained."""
+        return sum(key.startswith(f"{stage}s/") and key.endswith("/weights.json") for key in self.kept())
+
 
 @pytest.fixture(scope="module")
 def scripts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scripts]:
@@ -76,8 +80,8 @@ def test_both_comparisons_and_then_nothing_more_to_train(scripts: Scripts) -> No
     assert all(
         row["mpjpe_cm"]["estimate"] > 0 and row["parameters"] > 0 for n, row in rows.items() if row["seeds"]
     )
-    # The codebook of the two that have one was trained once, and its seconds count in both.
-    assert sum(key.endswith("codebook.json") for key in scripts.kept()) == 1
+    # The codebook and the indexer of the two that have one were trained once, and their seconds count in both.
+    assert (scripts.shelved("codebook"), scripts.shelved("indexer")) == (1, 1)
     assert not any(row["seconds_are_least"] for row in rows.values())
 
     ablations = scripts.compare("ablations")
@@ -88,7 +92,7 @@ def test_both_comparisons_and_then_nothing_more_to_train(scripts: Scripts) -> No
     )
     assert sum(key.startswith("ledger/trials/") for key in scripts.kept()) == 4 + 7 - 2
     assert sum(key.startswith("evaluations/test/") for key in scripts.kept()) == 4 + 7 - 2
-    assert sum(key.endswith("codebook.json") for key in scripts.kept()) == 1 + 4
+    assert (scripts.shelved("codebook"), scripts.shelved("indexer")) == (1 + 4, 1 + 4)
 
     before = scripts.kept()
     assert scripts.compare("baselines") == baselines
@@ -116,11 +120,11 @@ def test_fine_tuning_a_model_of_the_zoo(scripts: Scripts) -> None:
     ended = {
         event["sweep"]: event
         for event in (read_json(store, key) for key in store.list("ledger/trials/"))
-        if event["sweep"] in ("still", "tuned")
+        if event["event"] == "finished" and event["sweep"] in ("still", "tuned")
     }
     for metric in ("mpjpe_cm", "contact_f1"):  # step 0 is the zoo's model
         assert ended["still"]["metrics"][metric] == figures[-1][metric], metric
-    assert ended["still"]["params"] == {"codes": 16, "depth": 2, "seed": 0}
+    assert ended["still"]["params"] == {"codes": 16, "decoder_depth": 2, "seed": 0}
     assert ended["tuned"]["metrics"]["mpjpe_cm"] != figures[-1]["mpjpe_cm"]
 
     refused = scripts.run("codebook_size", *start, "other", "--codes", "32")

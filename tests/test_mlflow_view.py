@@ -88,7 +88,7 @@ def test_runs_say_what_they_were_trained_on(server: MlflowServer, tmp_path: Path
     rebuild(driver.store, "lineage", server.uri, log=lambda line: None)
     for run in shown(server.uri, "latentact-lineage").values():
         ((dataset, tags),) = run["data"]
-        assert (dataset["name"], dataset["digest"]) == ("lineage", "d" * 36)
+        assert (dataset["name"], dataset["digest"]) == ("lineage", "d" * 16)
         assert json.loads(dataset["source"]) == {"uri": "https://host/world"}
         assert tags == [("mlflow.data.context", "training")]
 

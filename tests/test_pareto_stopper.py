@@ -132,10 +132,11 @@ def test_epochs_of_other_stages_and_diverged_ones_pass() -> None:
 
 def test_a_result_that_tune_repeats_counts_once() -> None:
     stopper = ParetoStopper(EPOCHS, [MPJPE])
-    finish(stopper, 2)
-    last = Trial("stub", config={"identity": "finished 1"}, stub=True)
-    end = KNOWN | {"predictor_epoch": EPOCHS, "mpjpe_cm": 5.0, "curve": [], "done": True}
-    assert stopper.on_trial_result(NOBODY, last, end) == TrialScheduler.CONTINUE
+    finish(stopper, 1)
+    second = Trial("stub", config={"identity": "second"}, stub=True)
+    for epoch in [*range(1, EPOCHS + 1), EPOCHS]:
+        told = KNOWN | {"predictor_epoch": epoch, "mpjpe_cm": curve(5.0)[epoch - 1], "curve": []}
+        assert stopper.on_trial_result(NOBODY, second, told) == TrialScheduler.CONTINUE
     assert run(stopper, "third", curve(5e6)) == EPOCHS
 
 

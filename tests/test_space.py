@@ -138,6 +138,7 @@ def test_a_file_describes_numbers_choices_and_switches(tmp_path: Path) -> None:
         ("[seed]\nlow = 1\nhigh = 4", r"\[seed\]: no field of a trial that can be searched"),
         ("[without]\nchoices = ['indexer']", r"\[without\]: no field of a trial"),
         ("[method]\nchoices = ['diffusion']", r"\[method\]: no field of a trial"),
+        ("[stride]\nchoices = [1, 4]", r"\[stride\]: no field of a trial that can be searched"),
         ("codes = 3", r"\[codes\]: give low and high"),
         ("[codes]\nlow = 3", r"\[codes\]: its values are ints, such as 256; give low and high"),
         ("[codes]\nhigh = 3", r"\[codes\]: give low and high"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 from zoo_bundles import metrics
 
-from sweeps.plan import SweepError
+from sweeps.errors import SweepError
 from sweeps.start_from import StartingPoint, architecture, starting_point
 from tests.tiny_clips import tiny_clips
 from trainables.clips import Clips, read_clips

@@ -1,129 +1,254 @@
-"""What becomes of a trial's reports: the ledger's endings, and reasons instead of tracebacks."""
+"""What becomes of a trial's reports: the ledger's endings, second tries, and reasons instead of tracebacks."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from test_sweep_plan import plan
 
 pytest.importorskip("ray.tune")
 
-from ray import train, tune
-from test_sweep_plan import plan
+from one_driver import Driver, driving
 
-from sweeps import drive
 from sweeps.ledger import Ledger, TrialRecord
-from sweeps.progress import Progress
-from sweeps.recorder import Recorder
-from sweeps.tracking import Tracking
-from trainables import ray_train
-from zoo.store import open_store
 
-PARAMS = {"codes": 256, "depth": 2, "seed": 0}
+PARAMS = {"codes": 256, "decoder_depth": 2, "seed": 0}
 
 
-class Follow:
-    """A recorder with a ledger, and one trial as Tune would show it."""
-
-    def __init__(self, folder: Path, *, listed: bool = False) -> None:
-        self.plan = plan(epochs=2)
-        self.ledger = Ledger(open_store(f"file://{folder}"), self.plan.name)
-        self.trials: dict[str, TrialRecord] = {}
-        tracking = Tracking(None, self.plan, {})
-        self.recorder = Recorder(self.plan, self.ledger, Progress(1, 0, 1), tracking, self.trials)
-        self.recorder.begin("objects", "search", PARAMS, "a")
-        config = {"identity": "a", "config": self.plan.config("objects", **PARAMS).to_json()}
-        self.trial: Any = SimpleNamespace(config={"trial": config} if listed else config, error_file=None)
-        self.recorder.on_trial_start(0, [], self.trial)
-
-    def report(self, **result: Any) -> None:
-        self.recorder.on_trial_result(0, [], self.trial, result)
-
-    def predictor(self, epoch: int, mpjpe_cm: float, best: float, **more: Any) -> None:
-        figures = {"stage": "predictor", "epoch": epoch, "epochs": 2, "mpjpe_cm": mpjpe_cm}
-        self.report(
-            figures=figures,
-            best=figures | {"mpjpe_cm": best},
-            mpjpe_cm=best,
-            predictor_epoch=epoch,
-            curve=[[i, mpjpe_cm] for i in range(1, epoch + 1)],
-            trial_seconds=3.0,
-            **more,
-        )
-
-    def ending(self) -> TrialRecord:
-        """The trial as a later run of the command finds it."""
-        return self.ledger.read(self.plan.budget)[0]["objects"]["a"]
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    with driving(plan(epochs=2), tmp_path) as driver:
+        driver.search(driver.listed("objects", PARAMS))
+        yield driver
 
 
-@pytest.mark.parametrize("listed", [False, True])
-def test_a_trial_that_reaches_its_budget_is_finished(tmp_path: Path, listed: bool) -> None:
-    follow = Follow(tmp_path, listed=listed)
-    follow.report(figures={"stage": "codebook", "epoch": 1, "epochs": 1}, curve=[], trial_seconds=1.0)
-    follow.predictor(1, 5.0, 5.0)
-    follow.predictor(2, 6.0, 5.0, checkpoint_path="zoo/trials/a/checkpoint_7")
-    follow.recorder.on_trial_complete(0, [], follow.trial)
-    ending = follow.ending()
-    assert (ending.status, ending.epochs, ending.mpjpe_cm, ending.seconds) == ("finished", 2, 5.0, 3.0)
-    assert ending.checkpoint == f"file://{tmp_path}/trials/a/checkpoint_7"
+def ending(driver: Driver, trial: Any) -> TrialRecord:
+    """The trial as a later run of the command finds it, with its history."""
+    found = driver.ledgers()[trial.config["identity"]]
+    Ledger(driver.store, driver.plan.name).read_histories([found])
+    return found
 
 
-def test_a_trial_that_ends_before_is_stopped(tmp_path: Path) -> None:
-    follow = Follow(tmp_path)
-    follow.predictor(1, 5.0, 5.0)
-    follow.recorder.on_trial_complete(0, [], follow.trial)
-    assert (follow.ending().status, follow.ending().epochs) == ("stopped", 1)
+def test_a_trial_that_reaches_its_budget_is_finished(driver: Driver) -> None:
+    trial = driver.start()
+    driver.report(trial, "codebook", loss=2.0)
+    driver.report(
+        trial,
+        "predictor",
+        1,
+        2,
+        mpjpe_cm=5.0,
+        contact_f1=0.5,
+        parameters=1000,
+        checkpoint="checkpoint_000007",
+    )
+    driver.report(
+        trial,
+        "predictor",
+        2,
+        2,
+        mpjpe_cm=6.0,
+        contact_f1=0.7,
+        parameters=1000,
+        checkpoint="checkpoint_000008",
+    )
+    driver.complete(trial)
+    record = ending(driver, trial)
+    assert (record.status, record.epochs, record.attempts, record.reason) == ("finished", 2, 1, "")
+    # The best epoch's figures, whose weights are kept.
+    assert (record.mpjpe_cm, record.metrics["contact_f1"], record.metrics["parameters"]) == (5.0, 0.5, 1000)
+    assert record.curve == [(1, 5.0), (2, 6.0)]
+    assert (record.seconds, record.stage_seconds) == (3.0, {"codebook": 0.5, "predictor": 1.0})
+    assert record.checkpoint == f"{driver.store.url}/trials/{record.identity}/checkpoint_000008"
+    assert (record.sweep, record.slot) == ("mine", "0") and 0 < record.began_s <= record.ended_s
+    assert [(e["stage"], e["epoch"]) for e in record.history] == [
+        ("codebook", 1),
+        ("predictor", 1),
+        ("predictor", 2),
+    ]
+    assert driver.start() == "finished" and not driver.places.told
 
 
-def test_a_trial_that_diverges_or_fails_has_a_reason(tmp_path: Path) -> None:
-    diverged = Follow(tmp_path / "one")
-    diverged.predictor(1, float("nan"), float("nan"))
-    diverged.predictor(2, float("nan"), float("nan"))
-    diverged.recorder.on_trial_complete(0, [], diverged.trial)
-    assert diverged.ending().status == "failed" and "MPJPE" in diverged.ending().reason
+def test_a_trial_that_a_stopper_ends_is_stopped_and_its_worker_told(driver: Driver) -> None:
+    trial = driver.start()
+    driver.report(trial, "predictor", 1, 2, mpjpe_cm=5.0)
+    driver.stop(trial)
+    assert (ending(driver, trial).status, ending(driver, trial).epochs) == ("stopped", 1)
+    assert driver.places.told == [("driver-0", trial.config["identity"], "stop")]
+    assert driver.start() == "finished"
 
-    failed = Follow(tmp_path / "two")
-    failed.predictor(1, 5.0, 5.0)
-    failed.report(failure="ClipsError: shard-00000.parquet: damaged")
-    failed.recorder.on_trial_complete(0, [], failed.trial)
-    assert (failed.ending().status, failed.ending().reason) == (
+
+def test_a_trial_that_is_stopped_after_its_last_epoch_is_finished(driver: Driver) -> None:
+    trial = driver.start()
+    driver.report(trial, "predictor", 2, 2, mpjpe_cm=5.0)
+    driver.stop(trial)
+    assert ending(driver, trial).status == "finished"
+    assert driver.places.told == [("driver-0", trial.config["identity"], "stop")]
+
+
+def test_a_trial_is_parked_when_the_sweep_is_to_end(driver: Driver) -> None:
+    trial = driver.start()
+    driver.report(trial, "predictor", 1, 2, mpjpe_cm=5.0)
+    driver.stop_reason = "--budget-usd 1 is used up"
+    driver.recorder.on_step_end(0, [])
+    assert driver.halt.reason == driver.stop_reason
+    driver.stop(trial)
+    assert driver.places.told == [("driver-0", trial.config["identity"], "park")]
+    record = ending(driver, trial)
+    assert (record.status, record.attempts, record.epochs) == ("unfinished", 1, 0), (
+        "the next run goes on with it"
+    )
+
+
+def test_a_trial_that_ends_before_its_budget_has_failed(driver: Driver) -> None:
+    trial = driver.start()
+    driver.report(trial, "predictor", 1, 2, mpjpe_cm=5.0)
+    driver.complete(trial)
+    assert (ending(driver, trial).status, ending(driver, trial).reason) == (
         "failed",
-        "ClipsError: shard-00000.parquet: damaged",
+        "ended before its budget",
     )
 
-    lost = Follow(tmp_path / "three")
-    lost.trial.error_file = tmp_path / "error.txt"
-    lost.trial.error_file.write_text("Traceback\nActorDiedError: the node is gone. Some causes: ...\n")
-    lost.recorder.on_trial_error(0, [], lost.trial)
-    assert lost.ending().reason == "ActorDiedError: the node is gone"
+
+@pytest.mark.parametrize("kind", ["error", "diverged", "hung"])
+def test_a_failure_is_told_in_the_workers_words(driver: Driver, kind: str) -> None:
+    trial = driver.start()
+    driver.report(trial, "predictor", 1, 2, mpjpe_cm=5.0)
+    driver.complete(trial, failure="ClipsError: shard-00000.parquet: damaged", kind=kind)
+    record = ending(driver, trial)
+    assert (record.status, record.reason) == ("failed", "ClipsError: shard-00000.parquet: damaged")
+    assert (record.epochs, record.mpjpe_cm) == (1, 5.0) and driver.start() == "finished"
 
 
-def test_what_another_sweep_trained_is_not_begun(tmp_path: Path) -> None:
-    follow = Follow(tmp_path)
-    follow.predictor(2, 5.0, 5.0)
-    follow.recorder.on_trial_complete(0, [], follow.trial)
-    other = Recorder(
-        follow.plan,
-        Ledger(follow.ledger.store, "other"),
-        Progress(1, 0, 1),
-        Tracking(None, follow.plan, {}),
-        {},
-    )
-    record = other.begin("objects", "search", PARAMS, "a")
-    assert (record.status, record.mpjpe_cm, record.sweep) == ("finished", 5.0, follow.plan.name)
+def test_a_trial_that_failed_before_it_said_anything(driver: Driver) -> None:
+    trial = driver.start()
+    driver.complete(trial, failure="ModelError: another hand", kind="error")
+    assert (ending(driver, trial).status, ending(driver, trial).metrics) == ("failed", {})
 
 
-def test_a_failed_training_is_told_in_the_workers_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fit(*_: Any, **__: Any) -> None:
-        error = train.TrainingFailedError("workers failed")
-        error.worker_failures = {0: ValueError("a long story\nshard-00000.parquet: damaged")}  # type: ignore[attr-defined]
-        raise error
+@pytest.mark.parametrize(
+    ("written", "reason"),
+    [
+        (
+            "Traceback\nActorDiedError: the node is gone. Some causes: ...\n",
+            "ActorDiedError: the node is gone",
+        ),
+        (None, "ended without a reason; see Ray's logs"),
+    ],
+)
+def test_tunes_own_errors_are_one_sentence(
+    driver: Driver, tmp_path: Path, written: str | None, reason: str
+) -> None:
+    trial = driver.start()
+    if written is not None:
+        trial.error_file = tmp_path / "error.txt"
+        trial.error_file.write_text(written)
+    driver.recorder.on_trial_error(0, [], trial)
+    assert (ending(driver, trial).status, ending(driver, trial).reason) == ("failed", reason)
 
-    told: list[dict[str, Any]] = []
-    monkeypatch.setattr(ray_train, "fit", fit)
-    monkeypatch.setattr(drive, "TuneReportCallback", lambda: None)
-    monkeypatch.setattr(tune, "report", told.append)
-    drive.drive({"identity": "a", "config": {}})
-    assert told == [{"failure": "shard-00000.parquet: damaged"}]
+
+def test_a_trial_whose_desk_was_lost_is_begun_again_three_times(driver: Driver) -> None:
+    for attempt in (1, 2, 3):
+        trial = driver.start()
+        assert driver.record(trial).attempts == attempt
+        driver.complete(trial, failure="its desk was lost with a node", kind="lost")
+    last = driver.start()
+    assert ending(driver, last).status == "unfinished", "a failure before the attempt does not end it"
+    driver.complete(last, failure="its desk was lost with a node", kind="lost")
+    assert driver.start() == "finished"
+    assert (ending(driver, last).status, ending(driver, last).attempts) == ("failed", 4)
+
+
+def test_memory_is_halved_as_long_as_a_batch_is_left(driver: Driver) -> None:
+    batches = []
+    while (trial := driver.start()) != "finished":
+        batches.append(trial.config["config"]["batch"])
+        driver.complete(trial, failure="OutOfMemoryError: CUDA out of memory", kind="memory")
+    assert batches == [32, 16], "what was halved once is not halved again"
+    reasons = {t.params.get("batch"): t.reason for t in driver.ledgers().values()}
+    assert reasons == {
+        None: "out of memory, tried again with batch 16 (OutOfMemoryError: CUDA out of memory)",
+        16: "OutOfMemoryError: CUDA out of memory",
+    }
+
+
+def test_a_small_batch_is_not_halved(tmp_path: Path) -> None:
+    with driving(plan(epochs=2, fixed=(("batch", 8),)), tmp_path) as driver:
+        driver.search(driver.listed("objects", PARAMS))
+        driver.complete(driver.start(), failure="OutOfMemoryError", kind="memory")
+        assert driver.start() == "finished" and len(driver.ledgers()) == 1
+
+
+def test_what_another_sweep_trained_is_shown_as_if_it_had_run(
+    driver: Driver, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    driver.finish(driver.start(), mpjpe_cm=4.25)
+    capsys.readouterr()
+    with driving(plan(epochs=2, name="other"), tmp_path, name="other") as other:
+        other.search(other.listed("objects", PARAMS))
+        assert other.start() == "finished"
+        assert (
+            "finished before, by another sweep or run codes=256 decoder_depth=2: 4.25 cm"
+            in capsys.readouterr().out
+        )
+        (record,) = other.ledgers().values()
+        assert (record.status, record.mpjpe_cm, record.sweep) == ("finished", 4.25, "mine")
+        assert record.curve == [(1, 4.25), (2, 4.25)]
+
+
+def test_a_trial_taken_over_after_the_loss_of_its_tune_actor_keeps_its_history(driver: Driver) -> None:
+    """Tune starts it again; its workers went on, and tell what comes next."""
+    trial = driver.start()
+    driver.report(trial, "codebook")
+    driver.report(trial, "indexer")
+    driver.recorder.on_trial_start(0, [], trial)
+    driver.report(trial, "predictor", 1, 2, mpjpe_cm=5.0)
+    driver.report(trial, "predictor", 2, 2, mpjpe_cm=4.0)
+    driver.complete(trial)
+    assert [(e["stage"], e["epoch"]) for e in ending(driver, trial).history] == [
+        ("codebook", 1), ("indexer", 1), ("predictor", 1), ("predictor", 2),
+    ]  # fmt: skip
+
+
+def test_epochs_that_were_trained_again_replace_the_first_ones(driver: Driver) -> None:
+    """Workers died, and those after them went on from a checkpoint."""
+    trial = driver.start()
+    driver.report(trial, "codebook")
+    driver.report(trial, "predictor", 1, 2, mpjpe_cm=5.0)
+    again = {**trial.last_result["figures"], "mpjpe_cm": 5.5}
+    result = trial.last_result | {"history": [driver.record(trial).history[0], again], "history_from": 0}
+    driver.recorder.on_trial_result(0, [], trial, result)
+    driver.report(trial, "predictor", 2, 2, mpjpe_cm=4.0)
+    driver.complete(trial)
+    assert [e.get("mpjpe_cm") for e in ending(driver, trial).history] == [None, 5.5, 4.0]
+
+
+GPU = {"system/gpu_0_memory_usage_megabytes": 700.0, "system/gpu_0_memory_total_megabytes": 80000.0}
+
+
+@pytest.mark.parametrize(
+    ("used", "peak_mb", "learnt"),
+    [
+        ([{"system/system_memory_usage_megabytes": mb} for mb in (500.0, 900.0, 400.0)], 900.0, []),
+        ([{**GPU, "system/system_memory_usage_megabytes": 5000.0}] * 3, 700.0, [(80e9, 0.7e9)] * 3),
+    ],
+)
+def test_the_most_that_a_worker_used_is_kept_and_places_follow_it(
+    driver: Driver, used: list[dict[str, float]], peak_mb: float, learnt: list[tuple[float, float]]
+) -> None:
+    trial = driver.start()
+    driver.report(trial, "codebook", **used[0])
+    driver.report(trial, "predictor", 1, 2, mpjpe_cm=5.0, **used[1])
+    driver.report(trial, "predictor", 2, 2, mpjpe_cm=4.0, **used[2])
+    driver.complete(trial)
+    assert ending(driver, trial).metrics["peak_memory_mb"] == peak_mb
+    assert driver.places.learnt == learnt
+
+
+def test_tune_can_pickle_it_though_it_holds_connections(driver: Driver) -> None:
+    assert pickle.loads(pickle.dumps(driver.recorder)).__dict__ == {}
+    assert pickle.loads(pickle.dumps(driver.recorder.search)).__dict__ == {}

@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 from made_up_clips import OBJECTS, random_clip
 from ray_head import ray_head, wait
-from sweep_driver import EPOCHS, TRIALS
+from sweep_driver import EPOCHS, ROOT, TRIALS
 
 from sweeps.ledger import Ledger, TrialRecord
 from trainables.clips import write_clips
 from zoo.store import open_store, read_json
 
-ROOT = Path(__file__).resolve().parents[1]
 ENDED = ("finished", "stopped")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -41,19 +40,15 @@ class Sweep:
     environment: dict[str, str]
 
     def start(self) -> subprocess.Popen[bytes]:
-        program = [
-            sys.executable,
-            ROOT / "tests" / "sweep_driver.py",
-            self.data,
-            f"file://{self.store}",
-            self.log,
-        ]
-        return subprocess.Popen(program, env=self.environment, cwd=ROOT)
+        program = [sys.executable, "-m", "tests.sweep_driver", "stand-in", "struck"]
+        return subprocess.Popen(
+            [*program, self.data, f"file://{self.store}", self.log], env=self.environment, cwd=ROOT
+        )
 
     def epochs(self) -> Counter[tuple[str, int]]:
         """How often each epoch of each trial has been trained."""
         lines = self.log.read_text().split("\n")[:-1] if self.log.exists() else []
-        return Counter((line.split()[0], int(line.split()[1])) for line in lines)
+        return Counter((line.split()[0], int(line.split()[2])) for line in lines)
 
     def trials(self) -> dict[str, TrialRecord]:
         return (
@@ -85,21 +80,21 @@ def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Pat
         """A trial has ended and the first one is in the middle."""
         return bool(sweep.ended()) and sweep.epochs()[first.read_text(), 2] > 0
 
-    wait(ripe, 400, driver)
+    wait(ripe, 170, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     before, trained_before = sweep.trials(), sweep.epochs()
     assert sum(trial.status in ENDED for trial in before.values()) < len(before), "nothing was under way"
 
     Path(f"{sweep.log}.go").touch()
-    assert sweep.start().wait(400) == 0
+    assert sweep.start().wait(170) == 0
     after, trained = sweep.trials(), sweep.epochs()
     assert before.keys() <= after.keys(), "a started trial was lost"
     assert len(after) == TRIALS
     assert {trial.status for trial in after.values()} <= set(ENDED)
     assert sweep.ended() == dict.fromkeys(after, 1)
     for identity, trial in after.items():
-        name = "-".join(str(trial.params[key]) for key in ("codes", "depth", "seed"))
+        name = "-".join(str(trial.params[key]) for key in ("codes", "decoder_depth", "seed"))
         last = EPOCHS if trial.status == "finished" else trial.epochs
         assert [epoch for epoch, _ in trial.curve] == list(range(1, last + 1))
         again = sum(trained[name, epoch] - 1 for epoch in range(1, last + 1))

@@ -1,105 +1,248 @@
-"""The search: nothing twice, nothing lost, and every point announced before it can train."""
+"""Which trial starts next: the setting with fewest, behind whoever trains what it stands on, and nothing twice."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-
-from sweeps.plan import Axis
+from test_sweep_plan import plan
 
 pytest.importorskip("ray.tune")
 
-from sweeps.search import LedgerSearch
+from one_driver import Driver, driving
 
-CODES, DEPTH = Axis(128, 1024, log=True), Axis(1, 4)
-
-
-class Announcements:
-    """Stands where the ledger does; `known` are figures that other sweeps have."""
-
-    def __init__(self, known: dict[int, float] | None = None) -> None:
-        self.known = known or {}
-        self.points: list[dict[str, int]] = []
-
-    def __call__(self, params: dict[str, int]) -> dict[str, Any] | float:
-        self.points.append(params)
-        return self.known.get(params["codes"], {"identity": str(params)})
+from sweeps.claims import Claims
+from sweeps.space import Axis
+from sweeps.wishes import Candidate
+from zoo.store import open_store
 
 
-def search(announce: Announcements, **changes: Any) -> LedgerSearch:
-    settings: dict[str, Any] = {"trials": 6, "seed": 0, "known": [], "unfinished": []}
-    axes = {"codes": CODES, "depth": DEPTH}
-    return LedgerSearch(changes.pop("axes", axes), announce=announce, **(settings | changes))
+def point(codes: int = 128, decoder_depth: int = 1, seed: int = 0) -> dict[str, Any]:
+    return {"codes": codes, "decoder_depth": decoder_depth, "seed": seed}
 
 
-def run(searcher: LedgerSearch, result: float = 5.0) -> int:
-    """Ask until there is no more, completing each trial at once; returns how many there were."""
-    for count in range(1000):
-        if searcher.suggest(str(count)) == LedgerSearch.FINISHED:
-            return count
-        searcher.on_trial_complete(str(count), {"mpjpe_cm": result})
-    raise AssertionError("the search does not end")
+def stages(driver: Driver, params: dict[str, Any], setting: str = "objects") -> dict[str, str]:
+    return driver.stages(Candidate(setting, "search", params))
 
 
-def test_as_many_points_as_asked_for_inside_the_space_and_all_different() -> None:
-    announce = Announcements()
-    assert run(search(announce)) == 6
-    assert len({tuple(point.items()) for point in announce.points}) == 6
-    assert all(128 <= p["codes"] <= 1024 and 1 <= p["depth"] <= 4 for p in announce.points)
+def identity(driver: Driver, params: dict[str, Any]) -> str:
+    return driver.identity("objects", params)
 
 
-def test_a_seed_gives_the_same_points() -> None:
-    points = []
-    for seed in (0, 0, 1):
-        announce = Announcements()
-        run(search(announce, seed=seed))
-        points.append(announce.points)
-    assert points[0] == points[1] != points[2]
+def started(trial: Any) -> tuple[Any, Any]:
+    return trial.config["config"]["codes"], trial.config["config"]["decoder_depth"]
 
 
-def test_a_small_space_is_searched_to_its_last_point() -> None:
-    announce = Announcements()
-    axes = {"codes": Axis.parse("128,256,512", "--codes"), "depth": Axis(1, 4)}
-    assert run(search(announce, axes=axes, trials=12)) == 12
-    assert len({tuple(point.items()) for point in announce.points}) == 12
+def test_the_setting_with_fewest_running_trials_comes_first(tmp_path: Path) -> None:
+    with driving(plan(settings=("objects", "actions"), epochs=1), tmp_path, slots=4) as driver:
+        many = [point(codes) for codes in (128, 129, 130, 131)]
+        driver.search(driver.listed("objects", *many), driver.listed("actions", *many))
+        trials = [driver.start() for _ in range(4)]
+        settings = [trial.config["setting"] for trial in trials]
+        assert settings == ["objects", "actions", "objects", "actions"]
+        assert driver.start() is None, "there are four slots"
+        assert len({trial.config["slot"] for trial in trials}) == 4
+        driver.finish(trials[0])
+        driver.finish(trials[2])
+        assert driver.start().config["setting"] == "objects"
 
 
-def test_unfinished_trials_come_first_and_known_ones_never_again() -> None:
-    announce = Announcements()
-    unfinished = [{"codes": 200, "depth": 3}, {"codes": 999, "depth": 1}]
-    known: list[tuple[dict[str, int], float | None]] = [
-        ({"codes": 300, "depth": 2}, 4.0),
-        ({"codes": 301, "depth": 2}, None),
-    ]
-    assert run(search(announce, unfinished=unfinished, known=known, trials=5)) == 5
-    assert announce.points[:2] == unfinished
-    assert {300, 301}.isdisjoint(point["codes"] for point in announce.points)
+def test_a_setting_that_has_nothing_leaves_its_slots_to_the_others(tmp_path: Path) -> None:
+    with driving(plan(settings=("objects", "actions"), epochs=1), tmp_path, slots=3) as driver:
+        driver.search(
+            driver.listed("objects", point()), driver.listed("actions", point(), point(129), point(130))
+        )
+        assert [driver.start().config["setting"] for _ in range(3)] == ["objects", "actions", "actions"]
 
 
-def test_what_another_sweep_has_trained_is_told_and_not_run() -> None:
-    announce = Announcements(known={200: 4.0})
-    searcher = search(announce, unfinished=[{"codes": 200, "depth": 3}], trials=3)
-    assert run(searcher) == 2
-    assert len(announce.points) == 3
-    assert searcher._ot_study.best_value == 4.0
+def test_a_trial_is_in_the_ledger_before_it_starts_and_stands_on_its_codebook(tmp_path: Path) -> None:
+    with driving(plan(epochs=1), tmp_path) as driver:
+        driver.search(driver.listed("objects", point()))
+        trial = driver.start()
+        known = driver.ledgers()[trial.config["identity"]]
+        assert (known.status, known.attempts, known.params) == ("unfinished", 1, point())
+        assert driver.record(trial).codebook == stages(driver, point())["codebook"]
 
 
-def test_the_search_learns() -> None:
-    """Told that small codebooks are good, TPE proposes smaller ones than the prior's middle."""
-    announce = Announcements()
-    searcher = search(announce, trials=40)
-    for count in range(40):
-        suggestion = searcher.suggest(str(count))
-        assert suggestion != LedgerSearch.FINISHED
-        searcher.on_trial_complete(str(count), {"mpjpe_cm": float(announce.points[-1]["codes"])})
-    late = [point["codes"] for point in announce.points[20:]]
-    assert sum(codes < 250 for codes in late) > 14  # of 20; one in three under the prior
+def test_a_trial_waits_for_the_codebook_that_another_one_trains(tmp_path: Path) -> None:
+    with driving(plan(epochs=1), tmp_path, slots=3) as driver:
+        driver.search(driver.listed("objects", point(), point(decoder_depth=2), point(129)))
+        first = driver.start()
+        other = driver.start()
+        assert [started(first), started(other)] == [(128, 1), (129, 1)], (
+            "depth 2 needs the first one's codebook"
+        )
+        assert driver.start() is None and len(driver.places.busy) == 2
+        driver.report(first, "codebook")
+        assert driver.start() is None
+        driver.shelf.add(("codebook", stages(driver, point())["codebook"]))
+        driver.report(first, "indexer")  # the codebook lies behind it; both stand on the same indexer too
+        assert driver.start() is None
+        driver.shelf.add(("indexer", stages(driver, point())["indexer"]))
+        driver.report(first, "predictor", mpjpe_cm=5.0)
+        second = driver.start()
+        assert started(second) == (128, 2)
+        assert driver.record(second).reason == ""
+        for trial in (first, second, other):
+            driver.finish(trial)
+        assert driver.start() == "finished" and not driver.places.busy
 
 
-def test_reports_without_the_metric_are_passed_over() -> None:
-    searcher = search(Announcements())
-    searcher.suggest("a")
-    searcher.on_trial_result("a", {"figures": {"stage": "codebook"}, "training_iteration": 1})
-    searcher.on_trial_result("a", {"mpjpe_cm": 5.0, "training_iteration": 2})
-    assert searcher._ot_trials["a"].study.trials[0].intermediate_values == {2: 5.0}
+def test_a_trial_with_another_indexer_starts_as_soon_as_the_codebook_is_there(tmp_path: Path) -> None:
+    axes = (Axis("indexer_dropout", "choice", choices=(0.0, 0.1)),)
+    with driving(plan(axes=axes, epochs=1), tmp_path, slots=2) as driver:
+        one, two = ({"indexer_dropout": value, "seed": 0} for value in (0.0, 0.1))
+        driver.search(driver.listed("objects", one, two))
+        first = driver.start()
+        assert driver.start() is None
+        driver.shelf.add(("codebook", stages(driver, one)["codebook"]))
+        driver.report(first, "indexer")
+        assert driver.start().config["config"]["indexer_dropout"] == 0.1
+
+
+def test_what_a_trial_left_untrained_the_next_one_trains(tmp_path: Path) -> None:
+    with driving(plan(epochs=1), tmp_path, slots=2) as driver:
+        driver.search(driver.listed("objects", point(), point(decoder_depth=2)))
+        first = driver.start()
+        assert driver.start() is None
+        driver.complete(first, failure="ValueError: no", kind="error")
+        assert started(driver.start()) == (128, 2)
+
+
+def test_what_another_driver_trains_is_waited_for_and_then_reused(tmp_path: Path) -> None:
+    mine, theirs = plan(epochs=1, name="mine"), plan(epochs=1, name="theirs")
+    with driving(theirs, tmp_path, name="other") as other, driving(mine, tmp_path) as driver:
+        other.search(other.listed("objects", point()))
+        driver.search(driver.listed("objects", point(), point(129)))
+        theirs_running = other.start()
+        own = driver.start()
+        assert started(own) == (129, 1), "the first is the other driver's"
+        driver.finish(own)
+        assert driver.start() is None
+        assert driver.waited[-1] == f"other trains {identity(driver, point())}"
+        other.finish(theirs_running, mpjpe_cm=4.5)
+        assert driver.start() == "finished"
+        reused = driver.ledgers()[identity(driver, point())]
+        assert (reused.status, reused.mpjpe_cm, reused.sweep) == ("finished", 4.5, "theirs")
+        assert not driver.places.busy
+
+
+def test_a_codebook_that_another_driver_trains_is_waited_for(tmp_path: Path) -> None:
+    shelf: set[tuple[str, str]] = set()
+    mine, theirs = plan(epochs=1, name="mine"), plan(epochs=1, name="theirs")
+    with (
+        driving(theirs, tmp_path, name="other", shelf=shelf) as other,
+        driving(mine, tmp_path, shelf=shelf) as driver,
+    ):
+        other.search(other.listed("objects", point()))
+        driver.search(driver.listed("objects", point(decoder_depth=2)))
+        running = other.start()
+        assert driver.start() is None
+        assert driver.waited[-1] == f"other trains codebook {stages(driver, point())['codebook']}"
+        other.finish(running)
+        assert started(driver.start()) == (128, 2)
+
+
+def test_what_a_driver_that_left_was_training_is_taken_over(tmp_path: Path) -> None:
+    with driving(plan(epochs=1), tmp_path) as driver:
+        driver.search(driver.listed("objects", point()))
+        with Claims(open_store(f"file://{tmp_path}"), "other", beat_s=0.1, dead_after_s=20.0) as other:
+            assert other.take("trial", identity(driver, point())) is None
+            assert driver.start() is None
+        assert started(driver.start()) == (128, 1)
+
+
+def test_what_was_finished_elsewhere_needs_no_slot(tmp_path: Path) -> None:
+    with driving(plan(epochs=1, name="theirs"), tmp_path, name="other") as other:
+        other.search(other.listed("objects", point(), point(129)))
+        for mpjpe_cm in (4.5, 4.0):
+            other.finish(other.start(), mpjpe_cm)
+    with driving(plan(epochs=1), tmp_path) as driver:
+        driver.search(driver.listed("objects", point(), point(129), point(130)))
+        assert started(driver.start()) == (130, 1)
+        assert sorted(t.mpjpe_cm for t in driver.ledgers().values() if t.status == "finished") == [4.0, 4.5]
+        # A longer budget is none of that: it goes on.
+    with driving(plan(epochs=2, name="longer"), tmp_path) as driver:
+        driver.search(driver.listed("objects", point()))
+        assert started(driver.start()) == (128, 1)
+
+
+def test_a_trial_out_of_memory_comes_again_with_half_its_batch(tmp_path: Path) -> None:
+    with driving(plan(epochs=1, fixed=(("batch", 32),)), tmp_path) as driver:
+        driver.search(driver.listed("objects", point()))
+        driver.complete(driver.start(), failure="OutOfMemoryError: CUDA out of memory", kind="memory")
+        again = driver.start()
+        assert again.config["config"]["batch"] == 16 and started(again) == (128, 1)
+        driver.finish(again)
+        assert driver.start() == "finished"
+        statuses = {trial.params.get("batch", 32): trial.status for trial in driver.ledgers().values()}
+        assert statuses == {32: "failed", 16: "finished"}
+
+
+def test_a_point_that_no_trial_can_have_is_passed_over(tmp_path: Path) -> None:
+    """Each value alone is possible and so is the first pair of all: what cannot be is seen when it is proposed."""
+    axes = (Axis("width", "choice", choices=(64, 60)), Axis("heads", "choice", choices=(4, 16)))
+    with driving(plan(axes=axes, epochs=1), tmp_path, slots=2) as driver:
+        wrong, right = {"width": 60, "heads": 16, "seed": 0}, {"width": 64, "heads": 16, "seed": 0}
+        driver.search(driver.listed("objects", wrong, right))
+        trial = driver.start()
+        assert trial.config["config"]["width"] == 64
+        driver.finish(trial)
+        assert driver.start() == "finished" and len(driver.ledgers()) == 1
+
+
+def test_the_search_is_told_what_became_of_its_points(tmp_path: Path) -> None:
+    """Whatever a trial went through: finished, begun again after a loss, out of memory, or failed."""
+    ways = {128: "finished", 256: "lost", 512: "memory", 1024: "failed"}
+    axes = (Axis("codes", "choice", choices=tuple(ways)),)
+    with driving(plan(axes=axes, epochs=1, search="grid"), tmp_path) as driver:
+        wishes = driver.searched("objects")
+        driver.search(wishes)
+        while (trial := driver.start()) != "finished":
+            way = ways[trial.config["config"]["codes"]]
+            if way == "failed":
+                driver.complete(trial, failure="ValueError: no", kind="error")
+                continue
+            if (
+                way != "finished"
+                and driver.record(trial).attempts == 1
+                and "batch" not in driver.record(trial).params
+            ):
+                driver.complete(trial, failure="gone", kind=way)
+                trial = driver.start()
+                assert ways[trial.config["config"]["codes"]] == way
+            driver.finish(trial, mpjpe_cm=5.0)
+        assert wishes._points is not None
+        assert not wishes._points._running, "a point is held for running that is over"
+        assert sorted(params["codes"] for params, _ in wishes._points._ended) == [128, 256, 512]
+
+
+def test_nothing_new_starts_once_the_sweep_is_to_end(tmp_path: Path) -> None:
+    with driving(plan(epochs=3), tmp_path, slots=2) as driver:
+        driver.search(driver.listed("objects", point(), point(129)))
+        trial = driver.start()
+        driver.report(trial, "predictor", 1, 3, mpjpe_cm=5.0)
+        driver.stop_reason = "asked to stop"
+        driver.halt.look()
+        assert driver.start() == "finished"
+        driver.stop(trial)
+        assert driver.places.told == [("driver-0", trial.config["identity"], "park")]
+    assert driver.ledgers()[trial.config["identity"]].status == "unfinished"
+
+
+def test_it_is_finished_only_when_every_trial_has_ended(tmp_path: Path) -> None:
+    with driving(plan(epochs=1), tmp_path, slots=2) as driver:
+        driver.search(driver.listed("objects", point()))
+        trial = driver.start()
+        assert driver.start() is None, "the trial that runs may yet be asked for again"
+        assert driver.waited == [], "it waits for nobody else"
+        driver.finish(trial)
+        assert driver.start() == "finished" and not driver.places.busy
+
+
+@pytest.mark.parametrize("taken", [["objects"], ["objects", "actions"]])
+def test_settings_without_a_wish_are_finished_from_the_start(tmp_path: Path, taken: list[str]) -> None:
+    with driving(plan(settings=("objects", "actions"), epochs=1), tmp_path) as driver:
+        driver.search(*(driver.listed(setting) for setting in taken))
+        assert driver.start() == "finished" and not driver.places.busy

@@ -268,10 +268,9 @@ class _Report:
         if self._ranks > 1:
             answer = broadcast_from_rank_zero(answer)
         if answer != "go" and not (last and stage == "predictor"):
-            if not due:
+            # What is stopped for good keeps the checkpoint that the desk knows of.
+            if answer == "park" and not due:
                 self._save(save)
-            if self._rank == 0:
-                ray.get(self._desk.saved.remote(self._identity, state["checkpoint"]))
             raise Ended(answer)
 
     def _save(self, save: Callable[[Path], None]) -> None:

@@ -18,7 +18,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from made_up_sweep import AXES, PLAN, SETTINGS, made_up_sweep
+from made_up_sweep import AXES, DIGEST, EPOCHS, SETTINGS, made_up_sweep
 
 from sweeps.ledger import Ledger
 from sweeps.plan import SweepPlan
@@ -71,12 +71,12 @@ def write(made: SweepView, folder: str) -> SweepPlan:
         name=made.name,
         data="s3://bucket/world",
         data_name="world",
-        data_digest=PLAN["data_digest"],
+        data_digest=DIGEST,
         settings=SETTINGS,
         axes=made.axes,
         objectives=(OBJECTIVES["mpjpe_cm"], OBJECTIVES["parameters"]),
         trials=16,
-        epochs=PLAN["epochs"],
+        epochs=EPOCHS,
         seeds=3,
         seed=0,
         workers="1",

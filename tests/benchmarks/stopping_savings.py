@@ -1,6 +1,6 @@
 """What early stopping saves, and what it costs: simulated sweeps under every stopper.
 
-    python -m tests.benchmarks.stopping_savings                    # 200 seeds, about three minutes on one core
+    python -m tests.benchmarks.stopping_savings                    # 200 seeds, about two minutes on one core
     python -m tests.benchmarks.stopping_savings --seeds 20
 
 Training is simulated, the stoppers are those of a sweep. A trial's validation MPJPE is a noisy power law of the epoch,

@@ -1,0 +1,336 @@
+"""Sweeps under fire: a real Ray head, S3 store and MLflow server, and kill -9 for each of them, and for the sweep's own
+driver and workers, at moments drawn from a seed. Whoever is killed is started again by the same command.
+
+A driver runs on the head's machine (`ray job submit`), so that one dies with the other.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from sweeps.ledger import Ledger, TrialRecord
+from tests.mlflow_server import QUIET, MlflowServer, running_mlflow
+from tests.object_server import running_store
+from tests.ray_head import ray_head
+from tests.sweep_driver import EPOCHS, GRID_CODES, ROOT, TRIALS, make_plan
+from tests.tiny_clips import tiny_clips
+from zoo.store import Store, open_store, read_json
+
+# How often each is killed in ten.
+KINDS = {"worker": 3, "driver": 2, "head": 2, "store": 2, "mlflow": 1}
+# Without another kill a sweep ends within this time.
+_CALM_S = 170.0
+# How long until the next kill, and how long a store or an MLflow server stays away.
+_NEXT_S, _AWAY_S = (1.0, 16.0), (0.2, 4.0)
+
+
+class Server:
+    """A program found running, which can be killed with all that it started, and started again by the same command."""
+
+    def __init__(self, name: str, folder: Path, *, environment: dict[str, str] | None = None) -> None:
+        """The youngest child of this process whose program is `name`; `environment` is added when it starts again."""
+        children = psutil.Process().children()
+        found = [p for p in children if name in [Path(word).name for word in p.cmdline()[:2]]]
+        self.process: Any = max(found, key=lambda p: p.create_time())
+        self._command, self._cwd = self.process.cmdline(), self.process.cwd()
+        self._environment = self.process.environ() | (environment or {})
+        self._folder, self._starts = folder, 0
+
+    @property
+    def log(self) -> Path:
+        return self._folder / f"{self._starts}.log"
+
+    def kill(self) -> None:
+        for _ in range(2):  # what was being started meanwhile
+            kill_all([*self.process.children(recursive=True), self.process] if self.is_alive() else [])
+
+    def start(self) -> None:
+        self._starts += 1
+        with self.log.open("wb") as log:
+            self.process = psutil.Popen(
+                self._command, env=self._environment, cwd=self._cwd, stdout=log, stderr=log
+            )
+
+    def is_alive(self) -> bool:
+        return bool(self.process.is_running()) and self.process.status() != psutil.STATUS_ZOMBIE
+
+
+def kill_all(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(processes, 30)
+
+
+@dataclass
+class Struck:
+    """One kill: what (`victim`: a worker's title), and at what moment of its sweep."""
+
+    kind: str
+    sweep: str
+    at_s: float  # since the sweep's first start
+    victim: str = ""
+
+
+@dataclass
+class Outcome:
+    """What became of one sweep under fire; `ends` are the exits of drivers that nobody killed: status, last line."""
+
+    kind: str
+    name: str
+    seconds: float = 0.0
+    ends: list[tuple[int, str]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)  # reasons of trials that needed `--again`
+    trials: dict[str, TrialRecord] = field(default_factory=dict)
+    trained: Counter[str] = field(default_factory=Counter)  # lines of the driver's log
+    problems: list[str] = field(default_factory=list)
+
+
+class Chaos:
+    """The cluster, and what kills parts of it."""
+
+    def __init__(
+        self, folder: Path, seed: int, environment: dict[str, str], head: Server, store: Server, mlflow: MlflowServer
+    ) -> None:  # fmt: skip
+        self.folder, self.data = folder, folder / "data"
+        self.kills: list[Struck] = []
+        self._random = random.Random(seed)
+        self._environment, self._head, self._store, self._mlflow = environment, head, store, mlflow
+        self._away: list[threading.Thread] = []
+        self._bag: list[str] = []
+
+    def sweep(self, kind: str, name: str, kills: int, *, each_once: bool = False) -> Outcome:
+        """Run one sweep of tests/sweep_driver.py to its end, with so many kills on the way."""
+        if each_once:
+            self._bag = self._random.sample(sorted(KINDS), len(KINDS))
+        outcome = Outcome(kind, name)
+        begun = last = time.monotonic()
+        driver, left = self._start(outcome), kills
+        while True:
+            wait_s = self._random.uniform(*_NEXT_S) if left else _CALM_S
+            try:
+                status = driver.wait(wait_s)
+            except subprocess.TimeoutExpired:
+                if not left:
+                    outcome.problems.append(f"no end within {_CALM_S:.0f} s of the last kill")
+                    driver.kill()
+                    driver.wait()
+                    break
+                left -= 1
+                driver = self._strike(self._next(), driver, outcome, time.monotonic() - begun)
+                last = time.monotonic()
+                continue
+            words = self._log(outcome).read_text().strip().splitlines()
+            if status == 0:
+                break
+            outcome.ends.append((status, words[-1] if words else ""))
+            reasons = [word for word in words if word.startswith("Failed: ")]
+            outcome.failed += reasons
+            if time.monotonic() - last > _CALM_S:
+                outcome.problems.append("drivers end by themselves again and again")
+                break
+            self._calm()
+            driver = self._start(outcome, *(["--again"] if reasons else []))
+        self._calm()
+        outcome.seconds = time.monotonic() - begun
+        self._look(outcome)
+        return outcome
+
+    def close(self) -> None:
+        self._calm()
+        for server in (self._head, self._store):
+            server.kill()
+
+    def store(self, name: str) -> Store:
+        """Every sweep has a part of the store for itself, so that none finds its trials trained already."""
+        return open_store(f"s3://zoo/{name}")
+
+    def _next(self) -> str:
+        self._bag = self._bag or self._random.sample(list(KINDS), counts=list(KINDS.values()), k=10)
+        return self._bag.pop()
+
+    def _start(self, outcome: Outcome, *more: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "tests.sweep_driver", outcome.kind, outcome.name, str(self.data)]
+        command += [f"s3://zoo/{outcome.name}", str(self.folder / f"{outcome.name}.epochs"), *more]
+        with self._log(outcome).open("ab") as log:
+            return subprocess.Popen(command, env=self._environment, cwd=ROOT, stdout=log, stderr=log)
+
+    def _log(self, outcome: Outcome) -> Path:
+        return self.folder / f"{outcome.name}.log"
+
+    def _strike(
+        self, kind: str, driver: subprocess.Popen[bytes], outcome: Outcome, at_s: float
+    ) -> subprocess.Popen[bytes]:
+        """Kill one, and have it started again; returns the driver that now runs."""
+        struck = Struck(kind, outcome.name, at_s)
+        if kind == "worker":
+            workers = [p for p in self._head.process.children(recursive=True) if _title(p)]
+            if not workers:  # none has been started yet
+                self._bag.insert(0, kind)
+                return driver
+            victim = self._random.choice(sorted(workers, key=_title))
+            struck.victim = _title(victim)
+            kill_all([victim])
+        elif kind == "store":
+            self._store.kill()
+            self._later(self._store.start)
+        elif kind == "mlflow":
+            self._mlflow.kill()
+            self._later(self._mlflow.start)
+        else:
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+            if kind == "head":
+                self._head.kill()
+                start_head(self._head)
+            driver = self._start(outcome)
+        self.kills.append(struck)
+        return driver
+
+    def _later(self, start: Callable[[], None]) -> None:
+        def after(away_s: float = self._random.uniform(*_AWAY_S)) -> None:
+            time.sleep(away_s)
+            start()
+
+        self._calm()
+        self._away = [threading.Thread(target=after)]
+        self._away[0].start()
+
+    def _calm(self) -> None:
+        """Until all that was killed is there again."""
+        for thread in self._away:
+            thread.join()
+
+    def _look(self, outcome: Outcome) -> None:
+        """Read what the ledger and the log say, and check what holds for every sweep."""
+        store = self.store(outcome.name)
+        budget: Callable[..., int] = lambda setting, params: EPOCHS
+        settings, _ = Ledger(store, outcome.name).read(budget)
+        outcome.trials = settings.get("objects", {})
+        log = self.folder / f"{outcome.name}.epochs"
+        outcome.trained = Counter(log.read_text().splitlines()) if log.exists() else Counter()
+        trials, problems = outcome.trials, outcome.problems
+        if len(trials) != TRIALS:
+            problems.append(f"{len(trials)} trials instead of {TRIALS}")
+        points = {_point(trial) for trial in trials.values()}
+        if lost := {line.split()[0] for line in outcome.trained} - points:
+            problems.append(f"lost: {lost}")
+        if len(points) < len(trials):
+            problems.append("a point was suggested twice")
+        for identity, trial in trials.items():
+            events = [read_json(store, key)["event"] for key in store.list(f"ledger/trials/{identity}/")]
+            endings = Counter(event for event in events if event in ("finished", "stopped"))
+            if endings != {trial.status: 1}:
+                problems.append(
+                    f"{_point(trial)} is {trial.status} ({trial.reason}), its endings: {dict(endings)}"
+                )
+
+
+def _point(trial: TrialRecord) -> str:
+    """As the driver's log names it."""
+    params = {"codes": GRID_CODES, **trial.params}
+    return f"{params['codes']}-{params['decoder_depth']}-{params['seed']}"
+
+
+def _title(process: psutil.Process) -> str:
+    """`RayTrainWorker` of a process "ray::RayTrainWorker.execute"; nothing for an idle one and for no worker."""
+    try:
+        words = process.cmdline()
+    except psutil.NoSuchProcess:
+        return ""
+    name = words[0].removeprefix("ray::") if words and words[0].startswith("ray::") else ""
+    return "" if name.startswith("IDLE") else name
+
+
+def start_head(head: Server) -> None:
+    head.start()
+    deadline = time.monotonic() + 120
+    while "Ray runtime started" not in head.log.read_text():
+        assert head.is_alive() and time.monotonic() < deadline, head.log.read_text()[-2000:]
+        time.sleep(0.2)
+
+
+class Solo:
+    """What each configuration comes to when it is trained by itself, in this process."""
+
+    def __init__(self, data: Path) -> None:
+        import torch
+
+        from trainables.clips import read_clips
+
+        torch.set_num_threads(1)
+        self._data, self._clips = data, read_clips(data)
+        self._known: dict[str, list[dict[str, Any]]] = {}
+
+    def epochs(self, kind: str, trial: TrialRecord) -> list[dict[str, Any]]:
+        """The figures of every epoch of the predictor."""
+        from trainables.trial import train_trial
+
+        config = make_plan(kind, "solo", str(self._data)).config(trial.setting, **trial.params)
+        key = json.dumps(config.to_json())
+        if key not in self._known:
+            told: list[dict[str, Any]] = []
+            train_trial(config, self._clips, report=lambda figures, save: told.append(figures))
+            self._known[key] = [figures for figures in told if figures["stage"] == "predictor"]
+        return self._known[key]
+
+    def differences(self, outcome: Outcome) -> list[str]:
+        """In which figure a trial, as far as it came, is not bit for bit the one trained by itself."""
+        found = []
+        for trial in outcome.trials.values():
+            alone = self.epochs(outcome.kind, trial)[: trial.epochs]
+            if trial.curve != [(figures["epoch"], figures["mpjpe_cm"]) for figures in alone]:
+                found.append(f"{_point(trial)}: curve {trial.curve}")
+                continue
+            best = min(alone, key=lambda figures: figures["mpjpe_cm"])
+            for name in ("mpjpe_cm", "contact_f1"):
+                if trial.metrics[name] != best[name]:
+                    found.append(f"{_point(trial)}: {name} {trial.metrics[name]!r}, alone {best[name]!r}")
+        return found
+
+
+def ranking(outcome: Outcome) -> list[tuple[str, float, float]]:
+    """Identity, MPJPE and F1 of each finished trial, best first."""
+    trials = [trial for trial in outcome.trials.values() if trial.status == "finished"]
+    figures = [(t.identity, t.mpjpe_cm, t.metrics["contact_f1"]) for t in trials]
+    return sorted(figures, key=lambda row: row[1])
+
+
+@contextmanager
+def chaos(folder: Path, seed: int) -> Iterator[Chaos]:
+    """All servers, in `folder`; nothing of them is left when the block ends."""
+    for name in ("weed", "mlflow", "store", "head"):
+        (folder / name).mkdir()
+    tiny_clips(folder / "data", clips=16)
+    with (
+        running_store(folder / "weed") as store,
+        running_mlflow(folder / "mlflow") as mlflow,
+        ray_head() as environment,
+    ):
+        here = {"PYTHONPATH": str(ROOT)}
+        head = Server("ray", folder / "head", environment=store.env | here)
+        environment |= store.env | here | QUIET | {"MLFLOW_TRACKING_URI": mlflow.uri}
+        run = Chaos(folder, seed, environment, head, Server("weed", folder / "store"), mlflow)
+        try:
+            # Once more, with the store's keys.
+            head.kill()
+            start_head(head)
+            yield run
+        finally:
+            run.close()

@@ -1,0 +1,79 @@
+"""Two drivers at once: of one name only one runs, and of two names they share what both need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeps.ledger import Ledger
+from tests.ray_head import ray_head
+from tests.sweep_driver import EPOCHS, ROOT, SMALL, TRIALS
+from tests.tiny_clips import tiny_clips
+from zoo.store import open_store
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+_ENDS_S = 170
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[dict[str, str]]:
+    with ray_head() as environment:
+        yield environment
+
+
+def start(kind: str, name: str, folder: Path, environment: dict[str, str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.sweep_driver", kind, name]
+    command += [str(folder / "data"), f"file://{folder}/store", str(folder / "epochs")]
+    return subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+
+def epochs(folder: Path) -> Counter[str]:
+    """How often each epoch of each stage of each trial has been trained."""
+    return Counter((folder / "epochs").read_text().splitlines())
+
+
+def test_of_one_name_one_runs_and_the_other_says_so(head: dict[str, str], tmp_path: Path) -> None:
+    tiny_clips(tmp_path / "data", clips=16)
+    drivers = [start("stand-in", "same", tmp_path, head) for _ in range(2)]
+    deadline = time.monotonic() + _ENDS_S
+    while all(driver.poll() is None for driver in drivers):
+        assert time.monotonic() < deadline, "both run"
+        time.sleep(0.2)
+    loser, winner = sorted(drivers, key=lambda driver: driver.poll() is None)
+    assert loser.returncode == 1
+    said = loser.communicate()[1]
+    assert "same is being run by" in said and "Traceback" not in said
+    (tmp_path / "epochs.go").touch()
+    said = winner.communicate(timeout=_ENDS_S)[1]
+    assert winner.returncode == 0, said
+    assert set(epochs(tmp_path).values()) == {1}
+
+
+def test_of_two_names_each_codebook_is_trained_once(head: dict[str, str], tmp_path: Path) -> None:
+    tiny_clips(tmp_path / "data", clips=16)
+    names = {"one": "grid", "other": "deeper"}
+    drivers = [start(kind, name, tmp_path, head) for name, kind in names.items()]
+    for driver in drivers:
+        said = driver.communicate(timeout=_ENDS_S)[1]
+        assert driver.returncode == 0, said
+    trained = epochs(tmp_path)
+    assert set(trained.values()) == {1}
+    stages = Counter(line.split()[1] for line in trained)
+    assert stages == {
+        "codebook": SMALL["codebook_epochs"],
+        "indexer": SMALL["indexer_epochs"],
+        "predictor": len(names) * TRIALS * EPOCHS,
+    }
+    store = open_store(f"file://{tmp_path}/store")
+    trials = {}
+    for name in names:
+        trials |= Ledger(store, name).read(lambda setting, params: EPOCHS)[0]["objects"]
+    assert len(trials) == len(names) * TRIALS
+    assert len({trial.codebook for trial in trials.values()}) == 1
+    assert sum("codebook" in trial.stage_seconds for trial in trials.values()) == 1
