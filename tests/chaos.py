@@ -34,8 +34,8 @@ from zoo.store import Store, open_store, read_json
 KINDS = {"worker": 3, "driver": 2, "head": 2, "store": 2, "mlflow": 1}
 # Without another kill a sweep ends within this time.
 _CALM_S = 170.0
-# How long until the next kill, and how long a store or an MLflow server stays away.
-_NEXT_S, _AWAY_S = (1.0, 16.0), (0.2, 4.0)
+# Until the next kill: so many epochs more, and then seconds. How long a store or an MLflow server stays away.
+_EPOCHS, _NEXT_S, _AWAY_S = (0, 3), (0.5, 6.0), (0.2, 4.0)
 
 
 class Server:
@@ -123,12 +123,10 @@ class Chaos:
         begun = last = time.monotonic()
         driver, left = self._start(outcome), kills
         while True:
-            wait_s = self._random.uniform(*_NEXT_S) if left else _CALM_S
-            try:
-                status = driver.wait(wait_s)
-            except subprocess.TimeoutExpired:
-                if not left:
-                    outcome.problems.append(f"no end within {_CALM_S:.0f} s of the last kill")
+            status = self._wait(driver, outcome, strike=left > 0)
+            if status is None:
+                if not left or time.monotonic() - last > _CALM_S:
+                    outcome.problems.append(f"nothing more within {_CALM_S:.0f} s of a kill")
                     driver.kill()
                     driver.wait()
                     break
@@ -151,6 +149,26 @@ class Chaos:
         outcome.seconds = time.monotonic() - begun
         self._look(outcome)
         return outcome
+
+    def _wait(self, driver: subprocess.Popen[bytes], outcome: Outcome, *, strike: bool) -> int | None:
+        """The status with which the driver ends, or None when it is time to strike, or nothing more happens."""
+        deadline = time.monotonic() + _CALM_S
+        if strike:
+            wanted = len(self._epochs(outcome)) + self._random.randint(*_EPOCHS)
+            while len(self._epochs(outcome)) < wanted and driver.poll() is None:
+                if time.monotonic() > deadline:
+                    return None
+                time.sleep(0.1)
+            deadline = time.monotonic() + self._random.uniform(*_NEXT_S)
+        try:
+            return driver.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            return None
+
+    def _epochs(self, outcome: Outcome) -> list[str]:
+        """What the driver's workers have logged."""
+        log = self.folder / f"{outcome.name}.epochs"
+        return log.read_text().splitlines() if log.exists() else []
 
     def close(self) -> None:
         self._calm()
@@ -223,8 +241,7 @@ class Chaos:
         budget: Callable[..., int] = lambda setting, params: EPOCHS
         settings, _ = Ledger(store, outcome.name).read(budget)
         outcome.trials = settings.get("objects", {})
-        log = self.folder / f"{outcome.name}.epochs"
-        outcome.trained = Counter(log.read_text().splitlines()) if log.exists() else Counter()
+        outcome.trained = Counter(self._epochs(outcome))
         trials, problems = outcome.trials, outcome.problems
         if len(trials) != TRIALS:
             problems.append(f"{len(trials)} trials instead of {TRIALS}")

@@ -110,7 +110,7 @@ def main() -> None:
     with ray_head() as environment:
         run(environment, options.data, options.out / "exhaustive", "grid", "--search", "grid", "--stop-by", "none", "--trials", "16")  # fmt: skip
         run(environment, options.data, options.out / name, name, "--trials", str(options.trials))
-    every, everys, plan = read(options.out / "exhaustive", "grid")
+    every, _, plan = read(options.out / "exhaustive", "grid")
     ours, reports, _ = read(options.out / name, name)
     rows = []
     for setting in every:
