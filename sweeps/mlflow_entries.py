@@ -6,15 +6,19 @@ machine the epoch counted over all stages; a trial's last figures have its numbe
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweeps.redacted import redacted
 from sweeps.trial_record import TrialRecord, numbers, rounded
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
 
 Figure = tuple[str, float, int, int]
 
@@ -67,6 +71,21 @@ def _flat(record: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, st
             yield from _flat(value, f"{before}{name}/")
         else:
             yield before + name, ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def data_set(heading: Heading) -> DatasetInput:
+    """What a sweep trains on, for MLflow's lineage."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    url = redacted(heading.data_url)
+    scheme, there, _ = url.partition("://")
+    dataset = Dataset(
+        name=redacted(heading.data_name),
+        digest=heading.data_digest[:16],  # MLflow takes 36 characters, a person fewer
+        source_type=scheme if there and scheme != "file" else "local",
+        source=json.dumps({"uri": url}),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 
 def stages_before(config: Mapping[str, Any]) -> dict[str, int]:

@@ -7,14 +7,12 @@ a sweep that goes on, one that MLflow has lost a part of, and one that is made a
 
 from __future__ import annotations
 
-import json
-import logging
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sweeps import mlflow_entries as entries
+from sweeps.mlflow_client import client_of
 from sweeps.mlflow_entries import Figure, Heading
 from sweeps.redacted import redacted
 from sweeps.trial_record import TrialRecord, numbers
@@ -46,24 +44,12 @@ class SweepRuns:
 
     def connect(self) -> None:
         """Reach MLflow, and make the experiment where there is none."""
-        # The client's own patience is minutes; a sweep should learn in seconds that nobody listens.
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-        from mlflow import MlflowClient
-
-        logging.getLogger("mlflow").setLevel(logging.WARNING)
-        # It tells of every connection that is tried again.
-        logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-        self._client = MlflowClient(tracking_uri=self.uri)
+        self._client = client_of(self.uri)
         name = redacted(f"latentact-{self.heading.data_name}")
         found = self._client.get_experiment_by_name(name)
         if found is not None and found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
-        # Without the tag MLflow's pages take an experiment for one with language models.
-        kind = {"mlflow.experimentKind": "custom_model_development"}
-        self._experiment = found.experiment_id if found else self._client.create_experiment(name, tags=kind)
+        self._experiment = found.experiment_id if found else self._client.create_experiment(name)
 
     def index(self) -> None:
         """Look at all runs of the sweep at once; from here on nobody else may add to them."""
@@ -213,25 +199,9 @@ class SweepRuns:
             has_data = False
             made = _Run(run.info.run_id, seen={})
         if not has_data:
-            self._log_data(made.id)
+            self._client.log_inputs(made.id, [entries.data_set(self.heading)])
         self._runs[key] = made
         return made
-
-    def _log_data(self, run_id: str) -> None:
-        """Say which data set a run was trained on."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        url = redacted(self.heading.data_url)
-        scheme, there, _ = url.partition("://")
-        dataset = Dataset(
-            name=redacted(self.heading.data_name),
-            digest=self.heading.data_digest[:16],  # MLflow takes 36 characters, a person fewer
-            source_type=scheme if there and scheme != "file" else "local",
-            source=json.dumps({"uri": url}),
-        )
-        self._client.log_inputs(
-            run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
-        )
 
     def _log(
         self,
@@ -273,14 +243,3 @@ class SweepRuns:
                     run.seen[name, metric.step] = metric.value
         seen = run.seen or {}
         return [figure for figure in figures if seen.get((figure[0], figure[2])) != figure[1]]
-
-
-def is_refusal(error: Exception) -> bool:
-    """Whether the fault lies in what was to be written, and not in MLflow or on the way to it."""
-    from mlflow.exceptions import MlflowException
-
-    if isinstance(error, MlflowException):
-        return error.get_http_status_code() == 400
-    return isinstance(error, ArithmeticError | LookupError | TypeError | ValueError) and not isinstance(
-        error, OSError
-    )

@@ -18,9 +18,10 @@ import click
 
 from sweeps.errors import SweepError
 from sweeps.ledger import Ledger
+from sweeps.mlflow_client import is_refusal
 from sweeps.mlflow_entries import Heading, summary
 from sweeps.mlflow_files import write_files
-from sweeps.mlflow_runs import SweepRuns, is_refusal
+from sweeps.mlflow_runs import SweepRuns
 from sweeps.redacted import redacted
 from sweeps.trial_record import TrialRecord
 from zoo import settings as zoo_settings

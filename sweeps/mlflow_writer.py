@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sweeps.ledger import Ledger
-from sweeps.mlflow_runs import SweepRuns, is_refusal
+from sweeps.mlflow_client import is_refusal
+from sweeps.mlflow_runs import SweepRuns
 from sweeps.mlflow_shown import Shown
 from sweeps.mlflow_view import write_trials
 from sweeps.plan import Plan

@@ -66,3 +66,6 @@ class Budget:
                 f"are {hours * self.usd_per_hour:.2f} USD."
             )
         return None
+
+
+NO_LIMIT = Budget(gpu_hours=None, usd=None, usd_per_hour=None)

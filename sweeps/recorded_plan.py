@@ -52,6 +52,7 @@ def recorded_config(
 def _common(name: str, record: Mapping[str, Any]) -> dict[str, Any]:
     free = _DEFAULTS.keys() - _BY_OPTION - ({"mode"} if "contenders" in record else set())
     return {
+        "kind": record.get("kind", "sweep"),
         "data": "",
         "data_name": record["data"],
         "data_digest": record["data_digest"],
@@ -80,10 +81,9 @@ def _sweep(name: str, record: Mapping[str, Any]) -> SweepPlan:
 
 
 def _comparison(name: str, record: Mapping[str, Any]) -> ComparisonPlan:
-    # The record is kept in the order of its names; what the others are compared with is the method itself.
+    # Records are kept in the order of their names; what the others are compared with is the method itself.
     contenders = dict(sorted(record["contenders"].items(), key=lambda item: item[0] != "latentact"))
     return ComparisonPlan(
-        kind="comparison",
         contenders=contenders,
         untrained=tuple(record["untrained"]),
         folds=record["folds"],

@@ -25,7 +25,7 @@ from sweeps.halt import Halt
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.live import write_live
 from sweeps.plan import Plan
-from sweeps.prices import Budget
+from sweeps.prices import NO_LIMIT, Budget
 from sweeps.progress import Progress
 from sweeps.recorder import Recorder
 from sweeps.run import run_trials
@@ -56,7 +56,7 @@ class Conduct:
     """
 
     parallel: int | None = None
-    budget: Budget = Budget(None, None, None)
+    budget: Budget = NO_LIMIT
     hang_after_s: float = 1200.0
     idle_s: float = IDLE_S
     retry_failed: bool = False

@@ -28,7 +28,8 @@ from tests.object_server import running_store
 from tests.ray_head import ray_head
 from tests.sweep_driver import EPOCHS, GRID_CODES, ROOT, TRIALS, make_plan
 from tests.tiny_clips import tiny_clips
-from zoo.store import Store, open_store, read_json
+from zoo.s3 import S3Store
+from zoo.store import Store, read_json
 
 # How often each is killed in ten.
 KINDS = {"worker": 3, "driver": 2, "head": 2, "store": 2, "mlflow": 1}
@@ -114,6 +115,7 @@ class Chaos:
         self._environment, self._head, self._store, self._mlflow = environment, head, store, mlflow
         self._away: list[threading.Thread] = []
         self._bag: list[str] = []
+        self._driver: subprocess.Popen[bytes] | None = None
 
     def sweep(self, kind: str, name: str, kills: int, *, each_once: bool = False) -> Outcome:
         """Run one sweep of tests/sweep_driver.py to its end, with so many kills on the way."""
@@ -172,12 +174,15 @@ class Chaos:
 
     def close(self) -> None:
         self._calm()
+        if self._driver is not None:
+            self._driver.kill()
+            self._driver.wait()
         for server in (self._head, self._store):
             server.kill()
 
     def store(self, name: str) -> Store:
         """Every sweep has a part of the store for itself, so that none finds its trials trained already."""
-        return open_store(f"s3://zoo/{name}")
+        return S3Store(f"s3://zoo/{name}", self._environment)
 
     def _next(self) -> str:
         self._bag = self._bag or self._random.sample(list(KINDS), counts=list(KINDS.values()), k=10)
@@ -187,7 +192,9 @@ class Chaos:
         command = [sys.executable, "-m", "tests.sweep_driver", outcome.kind, outcome.name, str(self.data)]
         command += [f"s3://zoo/{outcome.name}", str(self.folder / f"{outcome.name}.epochs"), *more]
         with self._log(outcome).open("ab") as log:
-            return subprocess.Popen(command, env=self._environment, cwd=ROOT, stdout=log, stderr=log)
+            driver = subprocess.Popen(command, env=self._environment, cwd=ROOT, stdout=log, stderr=log)
+        self._driver = driver
+        return driver
 
     def _log(self, outcome: Outcome) -> Path:
         return self.folder / f"{outcome.name}.log"
@@ -340,7 +347,8 @@ def chaos(folder: Path, seed: int) -> Iterator[Chaos]:
         running_mlflow(folder / "mlflow") as mlflow,
         ray_head() as environment,
     ):
-        here = {"PYTHONPATH": str(ROOT)}
+        # Ray has workers yield to every other program: on a busy machine they would hardly train.
+        here = {"PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0"}
         head = Server("ray", folder / "head", environment=store.env | here)
         environment |= store.env | here | QUIET | {"MLFLOW_TRACKING_URI": mlflow.uri}
         run = Chaos(folder, seed, environment, head, Server("weed", folder / "store"), mlflow)

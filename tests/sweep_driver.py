@@ -1,15 +1,14 @@
 """A sweep of three small trials as a program of its own: `python -m tests.sweep_driver KIND NAME DATA STORE LOG [--again]`.
 
-KIND `stand-in` learns nothing: the trial that comes first writes its name to LOG.first and stays in its third epoch until
-LOG.go exists, so that a test can strike while it runs and others have ended. `grid` (without stopping) and `tpe` (with
-ASHA) train for real, and `deeper` is another grid over the codebook of `grid`. Every epoch adds a line `codes-depth-seed
-stage epoch` to LOG, as soon as it has been trained, and leaves a checkpoint. `--again` tries failed trials again.
+KIND `grid` stops nothing, `deeper` is another grid over the same codebook, and `tpe` is stopped by ASHA. So is `held`, of
+which the trial that comes first writes its name to LOG.first and stays in its third epoch until LOG.go exists, so that a
+test can strike while it runs and others have ended. Every epoch adds a line `codes-depth-seed stage epoch` to LOG, as
+soon as it has been trained, and leaves a checkpoint. `--again` tries failed trials again.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -32,39 +31,9 @@ SMALL = {
 }
 
 
-def stand_in(
-    log: str, config: Any, clips: Any, *, report: Callable[..., None], resume_from: Path | None, **_: Any
-) -> None:
-    """Has the signature of trainables.trial.train_trial, and checkpoints every epoch."""
-    from trainables import ray_train
-
-    ray_train.CHECKPOINT_EVERY_S = 0.0
-    name = f"{config.codes}-{config.decoder_depth}-{config.seed}"
-    first = Path(f"{log}.first")
-    if not first.exists():
-        first.write_text(name)
-    done = json.loads((resume_from / "trial.json").read_text())["epoch"] if resume_from else 0
-    for epoch in range(done + 1, config.epochs + 1):
-        while epoch == 3 and first.read_text() == name and not Path(f"{log}.go").exists():
-            time.sleep(0.1)
-        with open(log, "a") as file:
-            file.write(f"{name} predictor {epoch}\n")
-        value = 5.0 + config.codes / 1000 + 1.0 / epoch
-
-        def save(folder: Path, epoch: int = epoch) -> None:
-            (folder / "trial.json").write_text(json.dumps({"epoch": epoch}))
-
-        figures = {
-            "stage": "predictor",
-            "epoch": epoch,
-            "epochs": config.epochs,
-            "loss": value,
-            "mpjpe_cm": value,
-        }
-        report(figures, save)
-
-
-def logged(log: str, config: Any, clips: Any, *, report: Callable[..., None], **given: Any) -> Any:
+def logged(
+    log: str, held: bool, config: Any, clips: Any, *, report: Callable[..., None], **given: Any
+) -> Any:
     """train_trial, with its epochs in the log and a checkpoint after each."""
     import torch
 
@@ -73,12 +42,17 @@ def logged(log: str, config: Any, clips: Any, *, report: Callable[..., None], **
 
     torch.set_num_threads(1)
     ray_train.CHECKPOINT_EVERY_S = 0.0
+    name, first = f"{config.codes}-{config.decoder_depth}-{config.seed}", Path(f"{log}.first")
+    if held and not first.exists():
+        first.write_text(name)
 
     def told(figures: dict[str, Any], save: Callable[[Path], None]) -> None:
+        stage, epoch = figures["stage"], figures["epoch"]
+        waits = held and (stage, epoch) == ("predictor", 3) and first.read_text() == name
+        while waits and not Path(f"{log}.go").exists():
+            time.sleep(0.1)
         with open(log, "a") as file:
-            file.write(
-                f"{config.codes}-{config.decoder_depth}-{config.seed} {figures['stage']} {figures['epoch']}\n"
-            )
+            file.write(f"{name} {stage} {epoch}\n")
         report(figures, save)
 
     return train_trial(config, clips, report=told, **given)
@@ -96,10 +70,10 @@ def make_plan(kind: str, name: str, data: str) -> Any:
     deeper = Axis("decoder_depth", "int", TRIALS + 1, 2 * TRIALS)
     grid = {"search": "grid", "stopping": "none", "fixed": {"codes": GRID_CODES, **SMALL}}
     chosen: dict[str, dict[str, Any]] = {
-        "stand-in": {"axes": (Axis("codes", "int", 128, 1024, log=True), Axis("decoder_depth", "int", 1, 4))},
         "grid": {"axes": (depths,), **grid},
         "deeper": {"axes": (deeper,), **grid},
         "tpe": {"axes": (sizes, depths), "fixed": SMALL},
+        "held": {"axes": (sizes, depths), "fixed": SMALL},
     }
     options = chosen[kind]
     return SweepPlan(
@@ -125,7 +99,7 @@ def main(kind: str, name: str, data: str, store: str, log: str, again: str = "")
     from zoo.store import open_store
 
     conduct = Conduct(
-        train=functools.partial(stand_in if kind == "stand-in" else logged, log),
+        train=functools.partial(logged, log, kind == "held"),
         idle_s=5.0,
         retry_failed=bool(again),
     )

@@ -14,7 +14,7 @@ from sweeps.errors import SweepError
 from sweeps.mlflow_view import main, rebuild, rebuild_all
 from sweeps.recorded_plan import plan_of, recorded_config
 from tests.mlflow_server import MlflowServer, running_mlflow
-from tests.shown_sweep import BEGAN_S, EPOCHS, Driver, history, plan, shown
+from tests.shown_sweep import BEGAN_S, CODE, EPOCHS, Driver, history, plan, shown
 from zoo.store import open_store
 
 pytest.importorskip("mlflow")
@@ -237,3 +237,62 @@ def test_a_plan_comes_back_from_its_record() -> None:
     assert other["codes"] == 300 and other["codebook_epochs"] == 2 and "width" not in other
     with pytest.raises(SweepError, match="another version"):
         plan_of("mine", {"data": "world"})
+
+
+def test_a_comparison_brings_its_tables(server: MlflowServer, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+    from test_comparison import plan as comparison
+    from test_comparison import tried
+
+    from sweeps.comparison_table import compare
+    from sweeps.comparison_text import files
+    from sweeps.ledger import Ledger
+    from sweeps.readings import keep
+
+    asked = comparison("baselines", name="compared", data_name="compared", environment=(("code", CODE),))
+    store = open_store(f"file://{tmp_path}/store")
+    ledger = Ledger(store, asked.name, "driver")
+    ledger.plan(asked.record())
+    trials, readings = tried(asked)
+    trials = [
+        trial for trial in trials if trial.epochs == asked.budget("objects", trial.params)
+    ]  # those read
+    for key, reading in readings.items():
+        keep(store, key, reading)
+    for trial in trials:
+        ledger.started(trial.identity, "objects", "comparison", trial.params, 1)
+        trial.attempts, trial.sweep, trial.ended_s = 1, asked.name, BEGAN_S
+        ledger.ended(trial)
+    said = {"metrics": {"test_mpjpe_cm/latentact": 8.0}, "tags": {"latentact.kind": "baselines"}}
+    ledger.published("objects", {"summary": said})
+
+    made = rebuild(store, asked.name, server.uri, log=lambda line: None)
+    expected = files(compare(asked, "objects", trials, readings), trials, readings)
+    assert (made.written, made.files) == (len(trials), len(expected))
+    runs = shown(server.uri, "latentact-compared")
+    run = runs["objects"]
+    assert run["status"] == "FINISHED" and run["tags"]["latentact.kind"] == "baselines"
+    assert run["figures"]["test_mpjpe_cm/latentact"][0][1] == 8.0
+    assert runs[trials[0].identity]["params"]["contender"] == "latentact"
+    client = MlflowClient(server.uri)
+    experiment = client.get_experiment_by_name("latentact-compared")
+    assert experiment is not None
+    (found,) = client.search_runs([experiment.experiment_id], "tags.`latentact.key` = 'objects'")
+
+    def kept(path: str) -> str:
+        return Path(client.download_artifacts(found.info.run_id, path, str(tmp_path))).read_text()
+
+    assert json.loads(kept("comparison.json"))["rows"] == json.loads(expected["comparison.json"])["rows"]
+    assert kept("comparison.md").splitlines()[0] == expected["comparison.md"].splitlines()[0]
+    assert json.loads(kept("errors/retrieval.json")) == json.loads(expected["errors/retrieval.json"])
+
+
+def test_a_comparison_plan_comes_back_from_its_record() -> None:
+    from test_comparison import plan as comparison
+
+    for asked in (comparison("ablations"), comparison("baselines", folds=4, mode="interpolate")):
+        record = json.loads(json.dumps(asked.record(), sort_keys=True))
+        again = plan_of(asked.name, record)
+        assert again.record() == asked.record() and again.reference == asked.reference  # type: ignore[attr-defined]
+        for params in asked.points():
+            assert again.config("objects", **params) == asked.config("objects", **params)

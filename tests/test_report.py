@@ -135,7 +135,7 @@ def test_the_leaderboard_has_the_means_of_seeds_their_spread_and_intervals() -> 
         with_figures(trial(seed=1), mpjpe_cm=5.5, contact_f1=0.70),
         with_figures(trial(codes=512), mpjpe_cm=4.9),
     ]
-    spans = {
+    spans: dict[str, dict[str, float | None]] = {
         t.identity: {"estimate": t.mpjpe_cm, "low": 4.0 + i, "high": 6.25} for i, t in enumerate(trials[:2])
     }
     spans[trials[2].identity] = {"estimate": 4.9, "low": None, "high": None}

@@ -238,7 +238,7 @@ GPU = {"system/gpu_0_memory_usage_megabytes": 700.0, "system/gpu_0_memory_total_
     ],
 )
 def test_the_most_that_a_worker_used_is_kept_and_places_follow_it(
-    driver: Driver, used: list[dict[str, float]], peak_mb: float, learnt: list[tuple[float, float]]
+    driver: Driver, used: list[dict[str, Any]], peak_mb: float, learnt: list[tuple[float, float]]
 ) -> None:
     trial = driver.start()
     driver.report(trial, "codebook", **used[0])

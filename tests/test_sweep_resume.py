@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from made_up_clips import OBJECTS, random_clip
 from ray_head import ray_head, wait
 from sweep_driver import EPOCHS, ROOT, TRIALS
+from tiny_clips import tiny_clips
 
 from sweeps.ledger import Ledger, TrialRecord
-from trainables.clips import write_clips
 from zoo.store import open_store, read_json
 
 ENDED = ("finished", "stopped")
@@ -40,15 +39,16 @@ class Sweep:
     environment: dict[str, str]
 
     def start(self) -> subprocess.Popen[bytes]:
-        program = [sys.executable, "-m", "tests.sweep_driver", "stand-in", "struck"]
+        program = [sys.executable, "-m", "tests.sweep_driver", "held", "struck"]
         return subprocess.Popen(
             [*program, self.data, f"file://{self.store}", self.log], env=self.environment, cwd=ROOT
         )
 
     def epochs(self) -> Counter[tuple[str, int]]:
-        """How often each epoch of each trial has been trained."""
+        """How often each epoch of each trial's predictor has been trained."""
         lines = self.log.read_text().split("\n")[:-1] if self.log.exists() else []
-        return Counter((line.split()[0], int(line.split()[2])) for line in lines)
+        words = [line.split() for line in lines]
+        return Counter((name, int(epoch)) for name, stage, epoch in words if stage == "predictor")
 
     def trials(self) -> dict[str, TrialRecord]:
         return (
@@ -65,12 +65,7 @@ class Sweep:
 
 
 def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Path) -> None:
-    parts = ("train", "val", "gate", "test")
-    with write_clips(tmp_path / "data", name="noise", hand="standin-1", source={}) as writer:
-        for seed in range(len(parts)):
-            writer.add(random_clip(f"clip{seed}", seed=seed))
-        groups = {part: [name] for part, name in zip(parts, OBJECTS, strict=False)}
-        writer.settings = {"objects": {"group": "object", "parts": groups}}
+    tiny_clips(tmp_path / "data", clips=16)
     sweep = Sweep(tmp_path / "data", tmp_path / "store", tmp_path / "epochs", head)
 
     driver = sweep.start()

@@ -40,7 +40,7 @@ def epochs(folder: Path) -> Counter[str]:
 
 def test_of_one_name_one_runs_and_the_other_says_so(head: dict[str, str], tmp_path: Path) -> None:
     tiny_clips(tmp_path / "data", clips=16)
-    drivers = [start("stand-in", "same", tmp_path, head) for _ in range(2)]
+    drivers = [start("held", "same", tmp_path, head) for _ in range(2)]
     deadline = time.monotonic() + _ENDS_S
     while all(driver.poll() is None for driver in drivers):
         assert time.monotonic() < deadline, "both run"

@@ -27,7 +27,7 @@ class Setting:
     def __init__(self, plan: SweepPlan, trials: list[TrialRecord] | None = None, **changes: Any) -> None:
         self.trials = {trial.identity: trial for trial in trials or []}
         self.grown: list[int] = []
-        options = {"retry_failed": False, "parallel": 1, "hints": []} | changes
+        options: dict[str, Any] = {"retry_failed": False, "parallel": 1, "hints": []} | changes
         self.wishes = SearchWishes(plan, "objects", self.trials, grown=self.grown.append, **options)
 
     def begin(self) -> Candidate | None:

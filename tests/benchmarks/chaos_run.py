@@ -7,10 +7,12 @@ Takes about 15 s a kill on two cores. Ends with 1 where something was lost, doub
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -24,11 +26,17 @@ _A_SWEEP = 5
 @click.option("--kills", default=100, show_default=True)
 @click.option("--seed", default=0, show_default=True, help="Of what is killed, and when.")
 @click.option("--minutes", default=0.0, help="Begin no further sweep after so long.  [default: all kills]")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where logs are kept.  [default: nowhere]")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="An empty one, where logs are kept.  [default: nowhere]"
+)
 def main(kills: int, seed: int, minutes: float, folder: Path | None) -> None:
     """Run it, a line a sweep, and say what was found."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it has started ends with it
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="chaos-", dir=folder) as place, chaos(Path(place), seed) as run:
+    with (
+        nullcontext(folder) if folder else tempfile.TemporaryDirectory(prefix="chaos-") as place,
+        chaos(Path(place), seed) as run,
+    ):
         solo = Solo(run.data)
         peace = run.sweep("grid", "peace", 0)
         bad = _tell(run, peace, 0, solo.differences(peace))
