@@ -88,7 +88,8 @@ class Writer(threading.Thread):
             answer = question.ask(runs)
             with shown.change():
                 question.answer, question.is_answered = answer, True
-                shown.questions.remove(question)
+                # Who asked may have gone.
+                shown.questions = [left for left in shown.questions if left is not question]
         # Last, as a server may take figures and have no place for files.
         for setting in settings:
             self._write_files(runs, setting)

@@ -21,6 +21,9 @@ from sweeps.wishes import Candidate
 
 # Failures after which the same trial is simply begun again, so often.
 _AGAIN = {"lost": 3}
+# What Tune needs of a result. It keeps the last one of each trial and statistics of every number in it, which would come
+# to hundreds of kB a trial.
+_TUNES = {"trial_id", "training_iteration", "done", "ended", "failure", "kind"}
 # The smallest batch that a trial out of memory is tried again with.
 _LEAST_BATCH = 8
 
@@ -90,9 +93,12 @@ class Recorder(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        record = self._record(trial)
-        if "figures" not in result or "ended" in result:
-            return
+        if "figures" in result and "ended" not in result:
+            self._take(self._record(trial), result)
+        for name in result.keys() - _TUNES:
+            del result[name]
+
+    def _take(self, record: TrialRecord, result: dict[str, Any]) -> None:
         record.seconds = result["trial_seconds"]
         # Rounded here, so that a table says the same now and when it is made from the ledger.
         record.stage_seconds = {k: round(v, 3) for k, v in result["stage_seconds"].items()}

@@ -17,20 +17,24 @@ from sweeps.warm_group import DESK_CPUS
 
 # How often a trial goes on after the loss of its Tune actor, as of the node it ran on.
 _ACTOR_LOSSES = 3
-# More than any cluster has: the search itself gives no more trials than there are slots.
-_AT_ONCE = 10_000
+TUNE_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # The older reporter, which can be silenced.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Codebook and indexer epochs have no validation MPJPE to report.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Tune asks the search for so many trials ahead, each of which holds a slot from then on. More than any cluster has:
+    # the search itself gives no more trials than there are slots.
+    "TUNE_MAX_PENDING_TRIALS_PG": "10000",
+    # What Tune writes for its own resume is never read, and takes longer than all else of a large sweep.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
+}
 
 
 def run_trials(search: SweepSearch, scheduler: TrialScheduler, recorder: Recorder, halt: Halt) -> None:
     """Train what the search gives; returns when all have ended, or have been parked because of `halt`."""
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    # The older reporter, which can be silenced.
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    # Codebook and indexer epochs have no validation MPJPE to report.
-    os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    # Tune asks the search for so many trials ahead; each holds a slot from then on.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(_AT_ONCE)
+    os.environ.update(TUNE_SETTINGS)
     # Failed trials are reported by the recorder, in a sentence each.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="latentact-sweep-") as scratch, halt.on_signals():

@@ -6,6 +6,7 @@ on their shelves or nobody trains them: then this trial does, under a claim, and
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,9 +22,11 @@ from trainables.trial_config import ConfigError
 
 # How often somebody else's claim is looked at again.
 _LOOK_EVERY_S = 1.0
+# How long at a time a setting looks for trials that can start: reports wait meanwhile.
+_SEARCH_S = 0.2
 
 
-@dataclass
+@dataclass(eq=False)
 class Started:
     """A candidate that has become a trial: `claims` are those that it holds, (kind, identity)."""
 
@@ -31,6 +34,7 @@ class Started:
     record: TrialRecord
     slot: str = ""
     claims: list[tuple[str, str]] = field(default_factory=list)
+    stages: dict[str, str] | None = None  # identities of those that can be shared, once they have been asked for
     looked_s: float = 0.0
 
 
@@ -70,6 +74,7 @@ class SweepSearch(Searcher):
         self._running: dict[str, Started] = {}  # by identity
         self._deferred: list[Started] = []
         self._own: set[tuple[str, str]] = set()  # stages that trials of this driver train
+        self._in_vain_s: dict[str, float] = {}  # when a setting has found nothing that could start
 
     def suggest(self, trial_id: str) -> Any:
         if self._halted() or self._finished():
@@ -130,8 +135,12 @@ class SweepSearch(Searcher):
                 if self._settled(deferred):
                     continue
                 return deferred
+        begun_s = time.monotonic()
+        if begun_s - self._in_vain_s.get(setting, -math.inf) < _LOOK_EVERY_S:
+            return None
         # Hardly more than can start: what waits here has been taken out of the search.
-        while len([d for d in self._deferred if d.candidate.setting == setting]) <= self._slots.count:
+        most = self._slots.count // len(self._wishes)
+        while len([d for d in self._deferred if d.candidate.setting == setting]) <= most:
             candidate = self._wishes[setting].next()
             if candidate is None:
                 return None
@@ -149,6 +158,9 @@ class SweepSearch(Searcher):
                     return started
             else:
                 self._deferred.append(started)
+                if time.monotonic() - begun_s >= _SEARCH_S:
+                    self._in_vain_s[setting] = time.monotonic()
+                    break
         return None
 
     def _settled(self, started: Started) -> bool:
@@ -173,11 +185,18 @@ class SweepSearch(Searcher):
             self._settle(record)
             if record.status == "finished":
                 return True
-        for stage, identity in self._stages(started.candidate).items():
+        if started.stages is None:
+            started.stages = self._stages(started.candidate)
+        for stage, identity in started.stages.items():
             key = (stage, identity)
-            if key in started.claims or self._shelved(stage, identity):
+            if key in started.claims:
                 continue
-            holder = "a trial of this sweep" if key in self._own else self._claims.take(*key)
+            # Hundreds may wait for one that is trained here, and none of them needs the store to know it.
+            holder = "a trial of this sweep" if key in self._own else None
+            if holder is None:
+                if self._shelved(stage, identity):
+                    continue
+                holder = self._claims.take(*key)
             if holder is not None:
                 record.reason = f"{holder} trains {stage} {identity}"
                 return False

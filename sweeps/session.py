@@ -22,8 +22,9 @@ from sweeps.capacity import Workers
 from sweeps.claims import Claims
 from sweeps.errors import SweepError
 from sweeps.halt import Halt
-from sweeps.ledger import Ledger, TrialRecord
+from sweeps.ledger import PATIENCE_S, Ledger, TrialRecord
 from sweeps.live import write_live
+from sweeps.patience import PatientStore
 from sweeps.plan import Plan
 from sweeps.prices import NO_LIMIT, Budget
 from sweeps.progress import Progress
@@ -243,7 +244,7 @@ class Session:
     def _is_shelved(self, stage: str, identity: str) -> bool:
         if (stage, identity) not in self._shelved:
             try:
-                self.store.get(f"{stage}s/{identity}/weights.json").read()
+                PatientStore(self.store, PATIENCE_S).get(f"{stage}s/{identity}/weights.json")
             except ObjectMissing:
                 return False
             self._shelved.add((stage, identity))

@@ -153,13 +153,13 @@ class Driver:
         if checkpoint:
             result["checkpoint"] = checkpoint
         trial.last_result = {**kept, **result}
-        self.recorder.on_trial_result(0, [], trial, trial.last_result)
+        self.recorder.on_trial_result(0, [], trial, dict(trial.last_result))  # which it empties
 
     def complete(self, trial: Any, **outcome: Any) -> None:
         """The trial ends by itself, or with `failure` and `kind`."""
         last = {k: v for k, v in trial.last_result.items() if k not in ("history", "history_from")}
         trial.last_result = {**last, **outcome, "ended": True, "done": True}
-        self.recorder.on_trial_result(0, [], trial, trial.last_result)
+        self.recorder.on_trial_result(0, [], trial, dict(trial.last_result))  # which it empties
         self.recorder.on_trial_complete(0, [], trial)
 
     def stop(self, trial: Any) -> None:

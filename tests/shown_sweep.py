@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,18 @@ class Driver:
         self.report(trial, history(codes, EPOCHS if status == "finished" else 1))
         self.end(trial, status, "" if status != "failed" else "loss is nan")
         return trial
+
+    def written(self, key: str = "objects") -> str:
+        """Wait until MLflow has all that was told so far, however busy this machine is; the run of `key`."""
+        deadline = time.monotonic() + 150
+        while (run := self.tracking.run_id(key)) is None:
+            assert time.monotonic() < deadline, f"MLflow has no run of {key}"
+            time.sleep(0.2)
+        return run
+
+    def close(self) -> None:
+        self.written()
+        self.tracking.close()
 
     def conclude(self, setting: str, trial: TrialRecord) -> None:
         """Assess, publish and tell."""

@@ -37,7 +37,7 @@ def test_a_deleted_database_is_made_again(server: MlflowServer, tmp_path: Path) 
     driver.tracking.setting("actions")
     driver.run(128, "actions")
     driver.tracking.artefacts("objects", {"report.html": "<p>live</p>"})
-    driver.tracking.close()
+    driver.close()
     before = shown(server.uri)
     assert {key: run["status"] for key, run in before.items()} == {
         "objects": "FINISHED",
@@ -97,8 +97,8 @@ def test_half_a_run_is_completed(server: MlflowServer, tmp_path: Path) -> None:
     driver = Driver(tmp_path / "half", server.uri, name="half", data_name="half")
     trial = driver.start(256)
     driver.report(trial, history(256)[:4])
-    assert driver.tracking.run_id(trial.identity) is not None  # what was told so far is there
-    driver.tracking.close()  # and of the rest MLflow hears nothing
+    driver.written(trial.identity)  # what was told so far is there
+    driver.close()  # and of the rest MLflow hears nothing
     assert shown(server.uri, "latentact-half")[trial.identity]["status"] == "SCHEDULED"
     driver.tracking = Driver(tmp_path / "half", None, name="half", data_name="half").tracking
     driver.report(trial, history(256)[4:])
@@ -170,7 +170,7 @@ def test_no_secret_is_shown_anywhere(
     driver.tracking.artefacts(
         "objects", {"report.html": f"<p>{spoken}</p>", f"{secrets['MY_TOKEN']}.txt": spoken}
     )
-    driver.tracking.close()
+    driver.close()
     assert not capsys.readouterr().err.strip()  # all of it is there
     driver.ledger.published("objects", {"identity": trial.identity, "lines": [spoken], "gate": spoken})
 

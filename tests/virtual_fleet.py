@@ -33,6 +33,7 @@ from ray.tune.search import SearchGenerator
 from sweeps import halt, ledger_pages, progress, recorder, search, session, slots, time_left
 from sweeps.capacity import Capacity
 from sweeps.plan import SweepPlan
+from sweeps.run import TUNE_SETTINGS
 from sweeps.session import Conduct, Session
 from sweeps.slots import Slots
 from sweeps.tracking import Tracking
@@ -242,6 +243,8 @@ class VirtualActors:
             remote = SimpleNamespace(get_auto_filled_metrics=SimpleNamespace(remote=lambda **_: {}))
 
             def start() -> Callable[[], Any]:
+                if actor not in self._alive:  # its trial was given a warm one meanwhile
+                    return lambda: None
                 self._live_actors_to_ray_actors_resources[actor] = (remote, None)
                 return lambda: actor._on_start(actor)
 
@@ -280,7 +283,8 @@ class VirtualActors:
         def stop() -> Callable[[], Any]:
             return lambda: tracked_actor._on_stop and tracked_actor._on_stop(tracked_actor)
 
-        self._at(_START_S, None, stop)
+        with self._clock.aside():
+            self._at(_START_S, None, stop)
         return started
 
     def clear_actor_task_futures(self, tracked_actor: TrackedActor) -> None:
@@ -359,6 +363,7 @@ class Fleet:
         self.clock = clock
         self.actors = VirtualActors(clock, shelf, epoch_s)
         self.controller: Any = None
+        self.saving_s = 0.0  # what Tune's last writing took
 
     def run_trials(self, searcher: Any, scheduler: Any, follower: Any, stop: Any) -> None:
         with (
@@ -393,18 +398,16 @@ class Fleet:
             controller.setup_experiments(experiments=[experiment], total_num_samples=sys.maxsize)
             while not controller.is_finished():
                 controller.step()
+            ended_s = self.clock.monotonic()
+            controller.checkpoint(force=True, wait=True)  # as Tune does
+            self.saving_s = self.clock.monotonic() - ended_s
             controller.cleanup()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """Until the block ends, sessions train on this fleet and by its clock."""
-        settings = {
-            "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-            "TUNE_MAX_PENDING_TRIALS_PG": "10000",
-            "TUNE_WARN_THRESHOLD_S": "3600",
-        }
         with ExitStack() as stack:
-            stack.enter_context(patch.dict(os.environ, settings))
+            stack.enter_context(patch.dict(os.environ, TUNE_SETTINGS))
             stack.enter_context(patch.object(session, "run_trials", self.run_trials))
             for module in _TIMED:
                 stack.enter_context(patch.object(module, "time", self.clock))

@@ -13,13 +13,15 @@ from pathlib import Path
 from trainables.clip_folder import open_folder
 
 _LATEST = "latest.json"
+# A store that is down for a while costs a trial that time and no more.
+PATIENCE_S = 600.0
 
 
 class Checkpoints:
     """Those of one trial, in a local folder or under an s3:// address; the last one is kept."""
 
     def __init__(self, url: str) -> None:
-        self._place = open_folder(url)
+        self._place = open_folder(url, patience_s=PATIENCE_S)
         self._number = -1
 
     def latest(self) -> str | None:
@@ -65,6 +67,5 @@ class Checkpoints:
         else:
             place.write(_LATEST, latest)
         for name in digests if self._number else ():
-            if place.read(f"{before}/{name}") is not None:
-                place.system.delete_file(f"{place.path}/{before}/{name}")
+            place.delete(f"{before}/{name}")
         return folder

@@ -2,11 +2,12 @@
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pyarrow import fs
@@ -14,15 +15,26 @@ from pyarrow import fs
 from trainables.clip_format import ClipsError
 
 MANIFEST = "manifest.json"
+_PAUSE_S = 1.0
+
+T = TypeVar("T")
+
+
+class StoreAway(ClipsError):
+    """The store does not answer, or not as it should: a while later it may."""
 
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder by its url, on the file system that reaches it."""
+    """A folder by its url, on the file system that reaches it.
+
+    `patience_s` says for how long reading, writing and deleting wait for a store that is away.
+    """
 
     url: str
     system: fs.FileSystem
     path: str
+    patience_s: float = 0.0
 
     @property
     def is_local(self) -> bool:
@@ -30,18 +42,46 @@ class Folder:
 
     def read(self, name: str) -> bytes | None:
         """All bytes of one file, None where it does not exist; ClipsError where the store does not answer."""
-        with explained(self, name):
+
+        def whole() -> bytes | None:
             try:
                 # One ranged request. The file system's stream reads the same bytes in small pieces, at a seventh of
                 # the rate (tests/benchmarks/data_speed.py, against a store on the same machine).
                 with self.system.open_input_file(f"{self.path}/{name}") as file:
-                    return file.read()
+                    return bytes(file.read())
             except FileNotFoundError:
                 return None
 
+        return self._patiently(name, whole)
+
     def write(self, name: str, data: bytes) -> None:
-        with explained(self, name), self.system.open_output_stream(f"{self.path}/{name}") as stream:
-            stream.write(data)
+        def whole() -> None:
+            with self.system.open_output_stream(f"{self.path}/{name}") as stream:
+                stream.write(data)
+
+        self._patiently(name, whole)
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that is not there is no error."""
+
+        def gone() -> None:
+            try:
+                self.system.delete_file(f"{self.path}/{name}")
+            except FileNotFoundError:
+                pass
+
+        self._patiently(name, gone)
+
+    def _patiently(self, name: str, request: Callable[[], T]) -> T:
+        begun_s = time.monotonic()
+        while True:
+            try:
+                with explained(self, name):
+                    return request()
+            except StoreAway:
+                if time.monotonic() - begun_s >= self.patience_s:
+                    raise
+            time.sleep(_PAUSE_S)
 
     def is_empty(self) -> bool:
         """True where nothing lies there, whether or not the folder exists (its bucket must)."""
@@ -71,7 +111,7 @@ class Folder:
         return manifest
 
 
-def open_folder(url: str | os.PathLike[str]) -> Folder:
+def open_folder(url: str | os.PathLike[str], *, patience_s: float = 0.0) -> Folder:
     """The folder of a local path, a file:// or an s3:// url. Nothing is read yet, and it need not exist.
 
     S3 honours AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_S3), AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
@@ -81,9 +121,9 @@ def open_folder(url: str | os.PathLike[str]) -> Folder:
     text = os.fspath(url).rstrip("/") or "/"
     parts = urlsplit(text)
     if "://" not in text:
-        return Folder(text, fs.LocalFileSystem(), str(Path(text).expanduser().absolute()))
+        return Folder(text, fs.LocalFileSystem(), str(Path(text).expanduser().absolute()), patience_s)
     if parts.scheme == "file":
-        return Folder(text, fs.LocalFileSystem(), unquote(parts.path))
+        return Folder(text, fs.LocalFileSystem(), unquote(parts.path), patience_s)
     if parts.scheme != "s3" or not parts.netloc:
         raise ClipsError(f"{text}: cannot reach such a place; give a local path or s3://bucket/prefix.")
     endpoint = urlsplit(_endpoint())
@@ -99,7 +139,7 @@ def open_folder(url: str | os.PathLike[str]) -> Folder:
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=3),
         **options,
     )
-    return Folder(text, system, text.removeprefix("s3://"))
+    return Folder(text, system, text.removeprefix("s3://"), patience_s)
 
 
 @contextmanager
@@ -115,22 +155,31 @@ def explained(folder: Folder, name: str) -> Iterator[None]:
             raise ClipsError(
                 f"{where}: {error.strerror or error}; check the path, its permissions and the disk."
             ) from error
-        raise ClipsError(f"{where}: {_advice(str(error), folder)} (the store said: {error})") from error
+        advice, may_mend = _advice(str(error), folder)
+        kind = StoreAway if may_mend else ClipsError
+        raise kind(f"{where}: {advice} (the store said: {error})") from error
 
 
-def _advice(said: str, folder: Folder) -> str:
+def _advice(said: str, folder: Folder) -> tuple[str, bool]:
+    """What to check, and whether time alone may mend it."""
     lower = said.lower()
     endpoint = _endpoint() or "AWS itself"
     if any(
         word in lower for word in ("access_denied", "access denied", "invalid_access_key", "signature", "403")
     ):
-        return "access was denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may use."
+        return (
+            "access was denied; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may use.",
+            False,
+        )
     if "no_such_bucket" in lower or "bucket does not exist" in lower:
         bucket = folder.path.split("/")[0]
-        return f"the bucket {bucket!r} does not exist at {endpoint}; check its name and AWS_ENDPOINT_URL."
+        return (
+            f"the bucket {bucket!r} does not exist at {endpoint}; check its name and AWS_ENDPOINT_URL.",
+            False,
+        )
     if "network_connection" in lower or "curlcode" in lower or "timeout" in lower:
-        return f"the store at {endpoint} cannot be reached; check that it runs, and AWS_ENDPOINT_URL."
-    return f"the store at {endpoint} refused; check the url, AWS_ENDPOINT_URL and the credentials."
+        return f"the store at {endpoint} cannot be reached; check that it runs, and AWS_ENDPOINT_URL.", True
+    return f"the store at {endpoint} refused; check the url, AWS_ENDPOINT_URL and the credentials.", True
 
 
 def _endpoint() -> str:

@@ -36,18 +36,18 @@ FORGET_AFTER_DAYS = 30
 logger = logging.getLogger(__name__)
 
 
-def read_clips(path: str | os.PathLike[str]) -> Clips:
+def read_clips(path: str | os.PathLike[str], *, patience_s: float = 0.0) -> Clips:
     """The data set at `path` (local or s3://), at 30 fps, as memory-mapped tensors.
 
     The first reader on a node fetches the shards, verifies their sha256 and lays the tensors down in
     $LATENTACT_CACHE/clips (~/.cache/latentact/clips) under the data set's digest; others wait for it, then all map the
     same files. Where that folder cannot be written the tensors are held in memory. A copy that was not opened for 30 days
-    is removed when another is made.
+    is removed when another is made. `patience_s` is for a store that is away.
 
     Raises ClipsError where the folder or its manifest is missing, a shard is damaged, the schema is another
     one, the store does not let us in, or two parts of a setting share a clip or a held-out group.
     """
-    folder = open_folder(path)
+    folder = open_folder(path, patience_s=patience_s)
     manifest = _manifest(folder)
     clips = _mapped(folder, manifest)
     prove_settings(clips)

@@ -202,9 +202,10 @@ def _fetched(url: str | None) -> Iterator[Path | None]:
 
 @functools.lru_cache(maxsize=1)
 def _clips(data: str) -> Clips:
+    from trainables.checkpoints import PATIENCE_S
     from trainables.clips import read_clips
 
-    return read_clips(data)
+    return read_clips(data, patience_s=PATIENCE_S)
 
 
 class _Report:

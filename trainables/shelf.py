@@ -8,6 +8,7 @@ import json
 from safetensors.torch import load, save
 from torch import Tensor
 
+from trainables.checkpoints import PATIENCE_S
 from trainables.clip_folder import open_folder
 
 
@@ -19,7 +20,7 @@ class Shelf:
 
     def get(self) -> dict[str, Tensor] | None:
         """The stage's state dict; None where it is absent, unfinished or damaged."""
-        folder = open_folder(self.url)
+        folder = open_folder(self.url, patience_s=PATIENCE_S)
         record = folder.read("weights.json")
         blob = folder.read("weights.safetensors") if record else None
         if record is None or blob is None or hashlib.sha256(blob).hexdigest() != json.loads(record)["sha256"]:
@@ -27,7 +28,7 @@ class Shelf:
         return load(blob)
 
     def put(self, state: dict[str, Tensor]) -> None:
-        folder = open_folder(self.url)
+        folder = open_folder(self.url, patience_s=PATIENCE_S)
         if folder.is_local:
             folder.system.create_dir(folder.path, recursive=True)
         blob = save({key: value.detach().cpu().contiguous() for key, value in state.items()})

@@ -25,9 +25,10 @@ from ray_head import ray_head
 
 from sweeps.assess import validation_errors
 from sweeps.ledger import Ledger, TrialRecord
+from sweeps.selection import params_key
 from trainables.clip_errors import ClipErrors, paired_difference
 from trainables.significance import paired_p
-from trainables.trial_config import TrialConfig, stage_identities
+from trainables.trial_config import TrialConfig
 from zoo.store import open_store
 
 CODES, DEPTHS = "64,128,256,512", "1,2,3,4"
@@ -71,9 +72,9 @@ def run(environment: dict[str, str], data: str, store: Path, name: str, *more: s
     subprocess.run(command, env=environment | {"LATENTACT_ZOO": f"file://{store}"}, cwd=ROOT, check=True)
 
 
-def read(store: Path, name: str) -> tuple[dict[str, dict[str, TrialRecord]], dict[str, Any], dict[str, Any]]:
+def read(store: Path, name: str) -> tuple[dict[str, dict[str, TrialRecord]], dict[str, Any]]:
     ledger = Ledger(open_store(f"file://{store}"), name)
-    return *ledger.read(lambda setting, params: EPOCHS), ledger.plan_record() or {}
+    return ledger.read(lambda setting, params: EPOCHS)
 
 
 def config(setting: str, trial: TrialRecord) -> TrialConfig:
@@ -81,39 +82,35 @@ def config(setting: str, trial: TrialRecord) -> TrialConfig:
     return TrialConfig(setting=setting, epochs=EPOCHS, **fixed, **trial.params)
 
 
-def naive_seconds(trials: dict[str, TrialRecord], setting: str, digest: str) -> float:
-    """Of every pair from scratch: its own predictor, and its codebook and indexer by whoever trained them."""
-    known: dict[str, float] = {}
-    stands_on = {
-        t.identity: stage_identities(config(setting, t), digest, workers="1", device="cpu")
-        for t in trials.values()
+def stage_seconds(trials: dict[str, TrialRecord]) -> dict[tuple[str, int], float]:
+    """What each codebook and each indexer took, by stage and size: depths of one size share both."""
+    return {
+        (stage, trial.params["codes"]): seconds
+        for trial in trials.values()
+        for stage, seconds in trial.stage_seconds.items()
+        if stage != "predictor"
     }
-    for trial in trials.values():
-        for stage, identity in stands_on[trial.identity].items():
-            if stage in trial.stage_seconds:
-                known[identity] = trial.stage_seconds[stage]
+
+
+def naive_seconds(every: dict[str, TrialRecord]) -> float:
+    """Of every pair from scratch: its own predictor, and its codebook and indexer whoever trained them."""
+    shared = stage_seconds(every)
     return sum(
-        t.stage_seconds["predictor"] + sum(known[identity] for identity in stands_on[t.identity].values())
-        for t in trials.values()
+        t.stage_seconds["predictor"]
+        + sum(shared[stage, t.params["codes"]] for stage in ("codebook", "indexer"))
+        for t in every.values()
     )
 
 
-def alike_seconds(
-    trials: dict[str, TrialRecord], every: dict[str, TrialRecord], setting: str, digest: str
-) -> float:
+def alike_seconds(trials: dict[str, TrialRecord], every: dict[str, TrialRecord]) -> float:
     """What the sweep's epochs would have taken at the exhaustive run's pace, so that a busier machine is no cost."""
-    known = {
-        (stage, identity): t.stage_seconds[stage]
-        for t in every.values()
-        for stage, identity in stage_identities(config(setting, t), digest, workers="1", device="cpu").items()
-        if stage in t.stage_seconds
-    }
-    total = 0.0
-    for trial in trials.values():
-        stands_on = stage_identities(config(setting, trial), digest, workers="1", device="cpu")
-        total += every[trial.identity].stage_seconds["predictor"] * trial.epochs / EPOCHS
-        total += sum(known[stage, stands_on[stage]] for stage in trial.stage_seconds if stage != "predictor")
-    return total
+    shared = stage_seconds(every)
+    predictor = {params_key(t.params): t.stage_seconds["predictor"] for t in every.values()}
+    return sum(
+        predictor[params_key(t.params)] * t.epochs / EPOCHS
+        + sum(shared[stage, t.params["codes"]] for stage in t.stage_seconds if stage != "predictor")
+        for t in trials.values()
+    )
 
 
 def spent(trials: dict[str, TrialRecord]) -> dict[str, float]:
@@ -135,14 +132,18 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=8)
     options = parser.parse_args()
     name = f"sweep-{options.trials}"
+    kept = open_store(f"file://{options.out / 'exhaustive'}") if options.out.exists() else None
+    exhaustive = kept is None or "grid" not in Ledger.names(kept)
     with ray_head() as environment:
-        run(environment, options.data, options.out / "exhaustive", "grid", "--search", "grid", "--stop-by", "none", "--trials", "16")  # fmt: skip
+        if exhaustive:  # else it lies there from another call, and only its figures are read
+            grid = ("--search", "grid", "--stop-by", "none", "--trials", "16")
+            run(environment, options.data, options.out / "exhaustive", "grid", *grid)
         run(environment, options.data, options.out / name, name, "--trials", str(options.trials))
-    every, _, plan = read(options.out / "exhaustive", "grid")
-    ours, reports, _ = read(options.out / name, name)
+    every, _ = read(options.out / "exhaustive", "grid")
+    ours, reports = read(options.out / name, name)
     rows = []
     for setting in every:
-        naive = naive_seconds(every[setting], setting, plan["data_digest"])
+        naive = naive_seconds(every[setting])
         stages = spent(ours[setting])
         best = min(every[setting].values(), key=lambda t: t.mpjpe_cm)
         taken = ours[setting][reports[setting]["identity"]]
@@ -164,7 +165,7 @@ def main() -> None:
                 "exhaustive_s": sum(spent(every[setting]).values()),
                 "sweep_s": sum(stages.values()),
                 "share": sum(stages.values()) / naive,
-                "alike_s": alike_seconds(ours[setting], every[setting], setting, plan["data_digest"]),
+                "alike_s": alike_seconds(ours[setting], every[setting]),
                 "codebooks_share": (stages.get("codebook", 0.0) + stages.get("indexer", 0.0))
                 / sum(stages.values()),
                 "epochs": sum(t.epochs for t in ours[setting].values()),
