@@ -183,8 +183,10 @@ def _record(
         for metric, interval in row.figures.items()
     }
     session.tracking.artefacts(setting, files(comparison, list(trials.values()), readings))
-    session.tracking.summarised(setting, figures, {"latentact.kind": plan.kind, "hand": comparison.hand})
+    tags = {"latentact.kind": plan.kind, "hand": comparison.hand}
+    session.tracking.summarised(setting, figures, tags)
     report = {
+        "summary": {"metrics": figures, "tags": tags},
         "table": _digest(trials, readings),
         "mlflow": session.tracking.address(setting),
     }

@@ -43,8 +43,8 @@ class PointSearch(OptunaSearch):
     as ones to come (GP), so that it proposes something else.
 
     The study holds at most `windows[method]` trials. Where it would hold more, it is made again from the best and the
-    latest: of one objective TPE takes no more than 25 for good ones, whatever their number. A suggestion then costs 25 ms
-    (TPE; 80 ms for four objectives) or 1 s (GP; 2 s for two, 10 s for four) of one core at most, on average.
+    latest: of one objective TPE takes no more than 25 for good ones, whatever their number. A suggestion takes about 25 ms
+    of one core then (TPE; 90 ms for four objectives) or 1 s (GP; 2 s for two, 10 s for four).
     """
 
     windows: ClassVar[dict[str, int]] = {"random": 500, "grid": 500, "tpe": 500, "gp": 100}

@@ -84,8 +84,12 @@ def conclude(
             lines.append("One fold's model stands for no setting: it is not published.")
         else:
             tags = _offer(plan, setting, best, metrics, store, session.tracking, lines)
-        session.tracking.summarised(setting, _summary(best, metrics), tags)
+        figures = _summary(best, metrics)
         report |= {"lines": lines, **tags}
+    else:
+        figures, tags = _summary(best, None), {}
+    session.tracking.summarised(setting, figures, tags)
+    report["summary"] = {"metrics": figures, "tags": tags}
     if (address := session.tracking.address(setting)) is not None:
         report["lines"].append(f"MLflow:      {address}")
     session.ledger.published(setting, report)
@@ -158,14 +162,14 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
     return [figures, rival]
 
 
-def _summary(best: TrialRecord, metrics: dict[str, Any]) -> dict[str, float]:
-    """The best trial's figures for MLflow, where they are numbers."""
+def _summary(best: TrialRecord, metrics: dict[str, Any] | None) -> dict[str, float]:
+    """The best trial's figures for MLflow, where they are numbers; those of test where it was read."""
     figures = {
         f"best_val_{name}": value
         for name, value in best.metrics.items()
         if name.startswith(("mpjpe", "contact"))
     }
-    for name, value in metrics["test"]["metrics"].items():
+    for name, value in metrics["test"]["metrics"].items() if metrics else ():
         if value["estimate"] is not None:
             figures[f"test_{name}"] = value["estimate"]
     return figures

@@ -34,7 +34,9 @@ class Started:
     record: TrialRecord
     slot: str = ""
     claims: list[tuple[str, str]] = field(default_factory=list)
-    stages: dict[str, str] | None = None  # identities of those that can be shared, once they have been asked for
+    stages: dict[str, str] | None = (
+        None  # identities of those that can be shared, once they have been asked for
+    )
     looked_s: float = 0.0
 
 

@@ -29,6 +29,7 @@ from sweeps.plan import Plan
 from sweeps.prices import NO_LIMIT, Budget
 from sweeps.progress import Progress
 from sweeps.recorder import Recorder
+from sweeps.redacted import redacted
 from sweeps.run import run_trials
 from sweeps.search import Started, SweepSearch
 from sweeps.slots import Slots
@@ -105,7 +106,8 @@ class Session:
             workers=self.plan.workers,
             usd_per_hour=conduct.budget.usd_per_hour,
             nodes=sum(node["Alive"] for node in ray.nodes()),
-            command=shlex.join(sys.argv),
+            command=redacted(shlex.join(sys.argv)),
+            data=redacted(self.plan.data),
         )
         print(
             f"{self.slots.count} trials at once, {self.plan.workers} worker(s) each, on "
@@ -113,7 +115,7 @@ class Session:
             flush=True,
         )
         tags = {"latentact.code": code_digest()[:16]}
-        self.tracking = Tracking(os.environ.get("MLFLOW_TRACKING_URI"), self.plan, tags)
+        self.tracking = Tracking(os.environ.get("MLFLOW_TRACKING_URI"), self.plan, tags, self.store)
 
     def _take_name(self) -> None:
         """The plan's name is this driver's alone."""
@@ -133,8 +135,8 @@ class Session:
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self.slots.close()
+        self.tracking.close()
         if kind is None:
-            self.tracking.close()
             self.ledger.compact()
         self.claims.__exit__(kind, error, trace)
         ray.shutdown()
@@ -177,7 +179,9 @@ class Session:
             progress.enter(
                 wish.setting, [t for t in trials if t.has_ended(retry_failed=self.conduct.retry_failed)]
             )
-            self.tracking.setting(wish.setting)
+            self.tracking.setting(
+                wish.setting, [t for t in trials if t.status in ("finished", "stopped", "failed")]
+            )
 
         def used_up() -> str | None:
             self._show(progress)

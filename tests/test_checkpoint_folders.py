@@ -116,7 +116,7 @@ class Dying:
         value = getattr(self._thing, name)
         if name == "system":
             return Dying(value, self._left, halfway=self._halfway)
-        return self._counted(value) if name in ("write", "move", "delete_file", "create_dir") else value
+        return self._counted(value) if name in ("write", "move", "delete", "create_dir") else value
 
     def _counted(self, change: Callable[..., Any]) -> Callable[..., Any]:
         def changed(first: str, *rest: Any, **options: Any) -> Any:

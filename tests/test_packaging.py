@@ -120,7 +120,7 @@ def test_uploaded_working_folder_is_small(tmp_path: Path) -> None:
         [sys.executable, "-m", "zipfile", "-l", str(package)], capture_output=True, text=True, check=True
     ).stdout
     # Ray does not compress it. Importers are in it, for an import can be a job too.
-    assert package.stat().st_size < 1_500_000
+    assert package.stat().st_size < 2_000_000
     assert "sweeps/codebook_size.py" in listing and "trainables/" in listing
     assert "tests/" not in listing and "requirements.lock" not in listing
 

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 from unittest.mock import patch
 
 from ray import tune
@@ -51,7 +51,9 @@ class VirtualClock:
     """Stands for the module `time`. With `cpu` the main thread's CPU time counts for its work, otherwise the wall clock's."""
 
     def __init__(self, *, cpu: bool) -> None:
-        clock = time.pthread_getcpuclockid(threading.main_thread().ident or 0) if cpu else time.CLOCK_MONOTONIC
+        clock = (
+            time.pthread_getcpuclockid(threading.main_thread().ident or 0) if cpu else time.CLOCK_MONOTONIC
+        )
         self._read = lambda: time.clock_gettime(clock)
         self._began_s = time.time()
         self._before_s = 0.0
@@ -171,13 +173,24 @@ class VirtualTraining:
         end_cm += noise.gauss(0, 0.1)
         state: dict[str, Any] = {"trial_seconds": 0.0, "stage_seconds": {}, "curve": []}
         entries = 0
-        epochs = {"codebook": config.codebook_epochs, "indexer": config.indexer_epochs, "predictor": config.epochs}
+        epochs = {
+            "codebook": config.codebook_epochs,
+            "indexer": config.indexer_epochs,
+            "predictor": config.epochs,
+        }
         for stage in config.stages:
             shelved = f"{stage}s/{self.job['shelves'].get(stage)}/weights.json"
-            if stage != "predictor" and any(key == shelved for key in self._shelf.list(shelved.rpartition("/")[0] + "/")):
+            if stage != "predictor" and any(
+                key == shelved for key in self._shelf.list(shelved.rpartition("/")[0] + "/")
+            ):
                 continue
             for epoch in range(1, epochs[stage] + 1):
-                figures: dict[str, Any] = {"stage": stage, "epochs": epochs[stage], "epoch": epoch, "seconds": 60.0}
+                figures: dict[str, Any] = {
+                    "stage": stage,
+                    "epochs": epochs[stage],
+                    "epoch": epoch,
+                    "seconds": 60.0,
+                }
                 figures |= {name: noise.random() for name in ("loss", "perplexity", "live_codes")}
                 if stage == "predictor":
                     mpjpe_cm = end_cm + 6 * epoch**-0.8 + noise.gauss(0, 0.05)
@@ -202,7 +215,14 @@ class VirtualTraining:
 
 # As many figures as a real epoch has.
 _ERRORS = ("root_aligned", "procrustes", "mpjpe_first", "mpjpe_last", "wrist", "fingertips")
-_SCORES = ("contact_f1", "contact_precision", "contact_recall", "contact_threshold", "index_accuracy", "live_codes")
+_SCORES = (
+    "contact_f1",
+    "contact_precision",
+    "contact_recall",
+    "contact_threshold",
+    "index_accuracy",
+    "live_codes",
+)
 _SYSTEM = {"system/cpu_utilization_percentage": 97.5, "system/system_memory_usage_megabytes": 812.3}
 
 
@@ -219,7 +239,9 @@ class VirtualActors:
         self._live_actors_to_ray_actors_resources: dict[TrackedActor, Any] = {}
         self.num_pending_actors = self.num_actor_tasks = 0
         self.late_s: list[float] = []  # how long each report waited for the driver
-        self.steps: list[tuple[float, float]] = []  # when a step of the driver began, and how long it was busy
+        self.steps: list[
+            tuple[float, float]
+        ] = []  # when a step of the driver began, and how long it was busy
         self._returned_s = clock.monotonic()
         self.stepped: Callable[[], None] = lambda: None
 
@@ -346,7 +368,7 @@ class VirtualSession(Session):
         super().__init__(plan, store, Conduct(parallel=count))
         self._count = count
 
-    def __enter__(self) -> VirtualSession:
+    def __enter__(self) -> Self:
         self.claims.__enter__()
         self._take_name()
         self.slots = VirtualSlots(self.name, self._count)

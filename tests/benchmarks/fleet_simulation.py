@@ -75,7 +75,9 @@ class Watch:
 
     def __init__(self, fleet: Fleet, settings: dict[str, dict[str, TrialRecord]]) -> None:
         self._fleet, self._settings = fleet, settings
-        self.suggested: list[tuple[float, float]] = []  # virtual time when it was asked for, seconds that it took
+        self.suggested: list[
+            tuple[float, float]
+        ] = []  # virtual time when it was asked for, seconds that it took
         self.refused: list[float] = []  # seconds that the search took to say that nothing can start
         self.memory: list[tuple[int, int]] = []  # trials that have begun, resident bytes
         self.running: list[tuple[float, int]] = []  # virtual time, workers at work
@@ -118,7 +120,9 @@ def size_of(*roots: Any) -> int:
     seen, left, total = set(), list(roots), 0
     while left:
         item = left.pop()
-        if id(item) in seen or isinstance(item, type | types.ModuleType | types.FunctionType | types.MethodType):
+        if id(item) in seen or isinstance(
+            item, type | types.ModuleType | types.FunctionType | types.MethodType
+        ):
             continue
         seen.add(id(item))
         total += sys.getsizeof(item)
@@ -131,7 +135,9 @@ def size_of(*roots: Any) -> int:
 @click.option("--workers", default=1000, show_default=True)
 @click.option("--codebooks", default=16, show_default=True, help="Different ones a setting.")
 @click.option("--epoch-s", default=60.0, show_default=True, help="Virtual seconds of an epoch, on the mean.")
-@click.option("--latency-ms", default=20.0, show_default=True, help="Of a request to the store, without --s3.")
+@click.option(
+    "--latency-ms", default=20.0, show_default=True, help="Of a request to the store, without --s3."
+)
 @click.option("--search", default="tpe", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--s3", is_flag=True, help="A SeaweedFS of its own, and the wall clock.")
@@ -184,7 +190,9 @@ def report(
     records = [trial for trials in settings.values() for trial in trials.values()]
     statuses = Counter(f"{trial.phase} {trial.status}" for trial in records)
     late_s, steps_s = np.array(fleet.actors.late_s), np.array([busy for _, busy in fleet.actors.steps])
-    click.echo(f"{len(records)} trials on {workers} workers in {took_s / 3600:.2f} virtual hours: {dict(statuses)}")
+    click.echo(
+        f"{len(records)} trials on {workers} workers in {took_s / 3600:.2f} virtual hours: {dict(statuses)}"
+    )
     click.echo(
         f"driver busy {busy_s:.0f} s, utilisation {busy_s / took_s:.3f}; {requests / len(records):.1f} requests to the "
         f"store and {1000 * busy_s / len(records):.0f} ms a trial; {len(late_s)} events"
@@ -217,7 +225,9 @@ def report(
     for part in np.array_split(np.arange(len(took)), min(10, len(took))):
         click.echo(f"  {part[0]:>6} {len(part) / took[part].sum():8.1f} ({took[part].max():.2f})")
     refused = sum(watch.refused)
-    click.echo(f"  saying that nothing can start: {len(watch.refused)} times more than 1 ms, {refused:.0f} s in all")
+    click.echo(
+        f"  saying that nothing can start: {len(watch.refused)} times more than 1 ms, {refused:.0f} s in all"
+    )
     parts = {
         "records": (settings,),
         "Tune's trials": (fleet.controller._trials,),
