@@ -21,9 +21,11 @@ from sweeps.wishes import Candidate
 
 # Failures after which the same trial is simply begun again, so often.
 _AGAIN = {"lost": 3}
-# What Tune needs of a result. It keeps the last one of each trial and statistics of every number in it, which would come
-# to hundreds of kB a trial.
-_TUNES = {"trial_id", "training_iteration", "done", "ended", "failure", "kind"}
+# Tune keeps every trial to the end, with its configuration, its last result and statistics of each number in that:
+# hundreds of kB a trial. These names are all that is needed of a result once it has been taken, and of the configuration
+# of a trial that has ended.
+_OF_RESULT = {"trial_id", "ended", "failure", "kind"}
+_OF_CONFIG = {"identity", "setting", "phase", "slot"}
 # The smallest batch that a trial out of memory is tried again with.
 _LEAST_BATCH = 8
 
@@ -95,7 +97,7 @@ class Recorder(Callback):
     ) -> None:
         if "figures" in result and "ended" not in result:
             self._take(self._record(trial), result)
-        for name in result.keys() - _TUNES:
+        for name in result.keys() - _OF_RESULT:
             del result[name]
 
     def _take(self, record: TrialRecord, result: dict[str, Any]) -> None:
@@ -145,6 +147,9 @@ class Recorder(Callback):
         else:
             self._slots.end(trial.config["slot"], record.identity, "stop")
             self._end(record, "stopped", "")
+        for name in trial.config.keys() - _OF_CONFIG:
+            del trial.config[name]
+        trial.evaluated_params.clear()
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         error = (

@@ -112,6 +112,7 @@ class SearchWishes:
             if t.identity not in ended and (t.phase == "repeat" or t.params.keys() != fields)
         ]
         self._open = 0
+        self._nothing_more = False  # to repeat, until another trial ends; Tune asks many times a second
         self._numbers = itertools.count()
 
     def next(self) -> Candidate | None:
@@ -124,8 +125,9 @@ class SearchWishes:
             if point is None:
                 return None
             self._searching = False
-        if not self._again and not self._open:
+        if not self._again and not self._open and not self._nothing_more:
             self._again = [Candidate(self.setting, "repeat", p) for p in self._repeats()]
+            self._nothing_more = not self._again
             self._grown(len(self._again))
         if not self._again:
             return None
@@ -144,13 +146,16 @@ class SearchWishes:
 
     def ended(self, candidate: Candidate, record: TrialRecord) -> None:
         self._open -= 1
+        self._nothing_more = False
         if candidate.token and self._points is not None:
             failed = self._values(record) is None
             self._points.on_trial_complete(candidate.token, None if failed else dict(record.metrics), failed)
 
     @property
     def done(self) -> bool:
-        return not self._searching and not self._again and not self._open and not self._repeats()
+        if self._searching or self._again or self._open:
+            return False
+        return self._nothing_more or not self._repeats()
 
     def _searched(self, params: dict[str, Any]) -> dict[str, Any]:
         return {axis.field: params[axis.field] for axis in self._plan.axes}

@@ -115,7 +115,7 @@ class Driver:
         config = self.recorder.search.suggest("of Tune")
         if not isinstance(config, dict):
             return "finished" if config == SweepSearch.FINISHED else None
-        trial = SimpleNamespace(config=config, last_result={}, error_file=None)
+        trial = SimpleNamespace(config=config, evaluated_params={}, last_result={}, error_file=None)
         self.recorder.on_trial_start(0, [], trial)  # type: ignore[arg-type]
         return trial
 

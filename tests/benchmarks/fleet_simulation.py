@@ -228,6 +228,7 @@ def report(
     click.echo(
         f"  saying that nothing can start: {len(watch.refused)} times more than 1 ms, {refused:.0f} s in all"
     )
+    click.echo(f"Tune's own writing at the end: {fleet.saving_s:.1f} s")
     parts = {
         "records": (settings,),
         "Tune's trials": (fleet.controller._trials,),
