@@ -233,7 +233,8 @@ class WarmGroup:
             self._workers.clear()
             job = self._current or (self._queue.popleft() if reason and self._queue else None)
             if job is not None and reason:
-                self._end(job, {"failure": f"its workers could not be kept alive: {reason}", "kind": "error"})
+                # As with the node of their controller: another group may be luckier.
+                self._end(job, {"failure": f"its workers could not be kept alive: {reason}", "kind": "lost"})
             if self._current is not None or self._queue:
                 self._start()
             self._changed.notify_all()

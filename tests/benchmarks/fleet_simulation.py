@@ -41,7 +41,8 @@ from sweeps.search import SweepSearch
 from sweeps.space import Axis
 from sweeps.sweep import _search
 from tests.object_server import running_store
-from tests.virtual_fleet import CountedStore, Fleet, VirtualClock, VirtualSession
+from tests.virtual_fleet import Fleet, VirtualSession
+from tests.virtual_parts import CountedStore, VirtualClock
 from zoo.store import open_store
 
 SETTINGS = ("objects", "actions", "tasks", "scenes")
@@ -75,9 +76,7 @@ class Watch:
 
     def __init__(self, fleet: Fleet, settings: dict[str, dict[str, TrialRecord]]) -> None:
         self._fleet, self._settings = fleet, settings
-        self.suggested: list[
-            tuple[float, float]
-        ] = []  # virtual time when it was asked for, seconds that it took
+        self.suggested: list[tuple[float, float]] = []  # virtual time, seconds that the suggestion took
         self.refused: list[float] = []  # seconds that the search took to say that nothing can start
         self.memory: list[tuple[int, int]] = []  # trials that have begun, resident bytes
         self.running: list[tuple[float, int]] = []  # virtual time, workers at work
@@ -160,20 +159,19 @@ def main(
         fleet = Fleet(clock, inner, epoch_s)
         plan = fleet_plan(trials, codebooks, seed, search=search)
         log = stack.enter_context(open(here / "log", "w"))
-        profiler = cProfile.Profile() if profile else None
+        profiler = cProfile.Profile()
         with fleet.in_place(), VirtualSession(plan, store, workers) as driver:
             settings, _ = driver.ledger.read(plan.budget)
             watch = Watch(fleet, settings)
             fleet.actors.stepped = watch.step
             before = (clock.monotonic(), clock.busy_s, store.requests)
             with patch.object(session, "SweepSearch", watch.timed()), redirect_stdout(log):
-                if profiler:
+                if profile:
                     profiler.enable()
                 _search(driver, plan, settings, warm_start=False)
-                if profiler:
-                    profiler.disable()
+                profiler.disable()
             after = (clock.monotonic(), clock.busy_s, store.requests)
-            if profiler:
+            if profile:
                 profiler.dump_stats(profile)
             report(watch, fleet, settings, workers, [b - a for a, b in zip(before, after, strict=True)])
 
