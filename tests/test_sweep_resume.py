@@ -20,7 +20,7 @@ from sweeps.ledger import Ledger, TrialRecord
 from zoo.store import open_store, read_json
 
 ENDED = ("finished", "stopped")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +75,14 @@ def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Pat
         """A trial has ended and the first one is in the middle."""
         return bool(sweep.ended()) and sweep.epochs()[first.read_text(), 2] > 0
 
-    wait(ripe, 170, driver)
+    wait(ripe, 400, driver)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     before, trained_before = sweep.trials(), sweep.epochs()
     assert sum(trial.status in ENDED for trial in before.values()) < len(before), "nothing was under way"
 
     Path(f"{sweep.log}.go").touch()
-    assert sweep.start().wait(170) == 0
+    assert sweep.start().wait(400) == 0
     after, trained = sweep.trials(), sweep.epochs()
     assert before.keys() <= after.keys(), "a started trial was lost"
     assert len(after) == TRIALS

@@ -1,4 +1,4 @@
-"""What a virtual fleet is made of: its clock, a store whose requests take virtual time, and trainings."""
+"""What a virtual fleet is made of: its clock, places, trainings, and a store whose requests take virtual time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from sweeps.capacity import Capacity
+from sweeps.slots import Slots
 from trainables.trial_config import TrialConfig
 from zoo.store import Blob, Store
 
@@ -94,6 +97,19 @@ class CountedStore:
     def delete(self, key: str) -> None:
         self._count()
         self.inner.delete(key)
+
+
+class VirtualSlots(Slots):
+    """So many places, whose groups of workers are not there."""
+
+    def __init__(self, name: str, count: int) -> None:
+        desk = SimpleNamespace(**{what: SimpleNamespace(remote=lambda *_: None) for what in ("end", "close")})
+        self._session, self._parallel = name, count
+        self._groups = {f"{name}-{number}": desk for number in range(count)}
+        self._busy = set()
+        self._memory = {"gpu_bytes": 0.0, "peak_bytes": 0.0}
+        self._looked_s = math.inf  # never: there is no cluster
+        self.capacity = Capacity(count, 0.0)
 
 
 class VirtualTraining:
