@@ -150,6 +150,7 @@ class Recorder(Callback):
         for name in trial.config.keys() - _OF_CONFIG:
             del trial.config[name]
         trial.evaluated_params.clear()
+        trial.experiment_tag = last["experiment_tag"] = ""  # which repeats the configuration
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         error = (

@@ -123,6 +123,15 @@ class BySetting(FIFOScheduler):
         super().__init__()
         self._stoppers = stoppers
         self._others = FIFOScheduler()
+        self._begun = 0  # so many of Tune's trials are not waiting any more
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        # Not from the first one on, as FIFOScheduler looks many times a second: thousands may have ended. Whichever is
+        # put back for another try, Tune starts by itself.
+        trials = tune_controller.get_trials()
+        while self._begun < len(trials) and trials[self._begun].status != Trial.PENDING:
+            self._begun += 1
+        return trials[self._begun] if self._begun < len(trials) else None
 
     def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
         self._of(trial).on_trial_add(tune_controller, trial)

@@ -39,7 +39,7 @@ KINDS = {"worker": 3, "driver": 2, "head": 2, "store": 2, "mlflow": 1}
 # Without another kill a sweep ends within this time, and after no more than so many drivers that end by themselves.
 _CALM_S, _ENDS = 170.0, 3
 # Until the next kill: so many epochs more, and then seconds. How long a store or an MLflow server stays away.
-_EPOCHS, _NEXT_S, _AWAY_S = (0, 3), (0.5, 6.0), (0.2, 4.0)
+_EPOCHS, _NEXT_S, _AWAY_S = (0, 2), (0.2, 3.0), (0.2, 4.0)
 
 
 @dataclass

@@ -96,6 +96,7 @@ def main(kind: str, name: str, data: str, store: str, log: str, again: str = "")
     from sweeps.errors import SweepError
     from sweeps.session import Conduct
     from sweeps.sweep import run_sweep
+    from zoo.errors import ZooError
     from zoo.store import open_store
 
     conduct = Conduct(
@@ -107,7 +108,7 @@ def main(kind: str, name: str, data: str, store: str, log: str, again: str = "")
         return run_sweep(
             make_plan(kind, name, data), open_store(store), conduct, publish=False, warm_start=False
         )
-    except SweepError as error:
+    except (SweepError, ZooError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 1
 

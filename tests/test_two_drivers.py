@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.ledger import Ledger
+from sweeps.ledger import Ledger, TrialRecord
 from tests.ray_head import ray_head
 from tests.sweep_driver import EPOCHS, ROOT, SMALL, TRIALS
 from tests.tiny_clips import tiny_clips
@@ -47,7 +47,7 @@ def started(
     finally:
         for driver in drivers:
             driver.kill()
-            driver.communicate()
+            driver.wait()
 
 
 def epochs(folder: Path) -> Counter[str]:
@@ -86,7 +86,7 @@ def test_of_two_names_each_codebook_is_trained_once(head: dict[str, str], tmp_pa
         "predictor": len(names) * TRIALS * EPOCHS,
     }
     store = open_store(f"file://{tmp_path}/store")
-    trials = {}
+    trials: dict[str, TrialRecord] = {}
     for name in names:
         trials |= Ledger(store, name).read(lambda setting, params: EPOCHS)[0]["objects"]
     assert len(trials) == len(names) * TRIALS

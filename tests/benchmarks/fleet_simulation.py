@@ -226,7 +226,8 @@ def report(
     click.echo(
         f"  saying that nothing can start: {len(watch.refused)} times more than 1 ms, {refused:.0f} s in all"
     )
-    click.echo(f"Tune's own writing at the end: {fleet.saving_s:.1f} s")
+    end_mb = psutil.Process().memory_info().rss / 1e6
+    click.echo(f"Tune's own writing at the end: {fleet.saving_s:.1f} s, then {end_mb:.0f} MB")
     parts = {
         "records": (settings,),
         "Tune's trials": (fleet.controller._trials,),
