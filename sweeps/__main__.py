@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from typing import Any
 
@@ -95,16 +96,13 @@ def watch(name: str) -> None:
 
     The exit code is 0 when the sweep has ended, and 1 when nobody runs it or its driver falls silent.
     """
-    from rich.console import Console
-
     from sweeps import watch as watching
     from sweeps.status import require
     from zoo.store import open_store
 
     store = open_store()
     require(store, name)
-    console = Console(highlight=False, emoji=False, force_terminal=sys.stdout.isatty())
-    sys.exit(watching.watch(store, name, console))
+    sys.exit(watching.watch(store, name))
 
 
 @main.command(epilog=_example("python -m sweeps stop codebook-size-world-1a2b3c4d"))
@@ -129,7 +127,7 @@ def stop(name: str) -> None:
 )
 def retry(name: str, address: str | None) -> None:
     """Print the command that tries NAME's failed trials again (and goes on with what else is left), or submit it."""
-    from sweeps.again import planned_with, submit, written
+    from sweeps.again import planned_with, submit
     from sweeps.status import read_sweep
     from zoo.store import open_store
 
@@ -143,7 +141,7 @@ def retry(name: str, address: str | None) -> None:
         click.echo(f"No trial of {name} has failed; the command goes on with what is left.", err=True)
     command = planned_with(state, retry_failed=bool(failed))
     if address is None:
-        click.echo(written(command))
+        click.echo(shlex.join(command))
     else:
         sys.exit(submit(command, address))
 

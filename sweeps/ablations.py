@@ -16,7 +16,8 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import click
 
-from sweeps.command import compare_and_tell, comparison_options, fail_clearly
+from sweeps.command import compare_and_tell, fail_clearly
+from sweeps.options import comparison_options
 
 # The first is what the others are compared with.
 CONTENDERS: dict[str, dict[str, Any]] = {

@@ -44,11 +44,6 @@ def planned_with(state: SweepState, *, retry_failed: bool) -> list[str]:
     return command + (["--retry", "failed"] if retry_failed else [])
 
 
-def written(command: Sequence[str]) -> str:
-    """As it is typed into a shell."""
-    return shlex.join(command)
-
-
 def submit(command: Sequence[str], address: str) -> int:
     """Run it as a job on the Ray cluster whose dashboard is at `address`, and follow its log; the exit status.
 
@@ -63,7 +58,7 @@ def submit(command: Sequence[str], address: str) -> int:
     try:
         client = JobSubmissionClient(address)
         # Its command line puts an entrypoint together as Windows would; the shell there would read it otherwise.
-        job = client.submit_job(entrypoint=written(command), runtime_env={"working_dir": str(ROOT)})
+        job = client.submit_job(entrypoint=shlex.join(command), runtime_env={"working_dir": str(ROOT)})
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise SweepError(f"The Ray cluster at {address} did not take the job: {error}") from None
     click.echo(f"Submitted as {job}; it goes on without this terminal.", err=True)

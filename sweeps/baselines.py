@@ -16,7 +16,8 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import click
 
-from sweeps.command import compare_and_tell, comparison_options, fail_clearly
+from sweeps.command import compare_and_tell, fail_clearly
+from sweeps.options import comparison_options
 
 # The first is what the others are compared with. All have the same decoder, so that only the codebook and the way of
 # predicting differ; `--set decoder_depth=4` gives all of them the depth of the paper's transformer baseline.

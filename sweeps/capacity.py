@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sweeps.errors import SweepError
-from trainables.ray_train import CPUS_PER_WORKER
 
+# Of a CPU core; the rest is for desks and controllers, which must never wait for a place.
+_CPUS_PER_WORKER = 0.9
 # Of a GPU's memory, kept free of what trials were seen to use: the next may need a little more.
 _HEADROOM = 1.25
 # Into how many trials a GPU is divided at most.
@@ -55,7 +57,14 @@ class Capacity:
     @property
     def resources(self) -> dict[str, float]:
         """Of one worker, for Ray."""
-        return {"CPU": CPUS_PER_WORKER, **({"GPU": self.gpu_share} if self.gpu_share else {})}
+        return {"CPU": _CPUS_PER_WORKER, **({"GPU": self.gpu_share} if self.gpu_share else {})}
+
+    def task(self, work: Callable[..., Any]) -> Any:
+        """A function as a Ray task that takes a worker's place."""
+        import ray
+
+        resources = self.resources
+        return ray.remote(num_cpus=resources["CPU"], num_gpus=resources.get("GPU", 0))(work)
 
     @classmethod
     def measure(

@@ -18,7 +18,7 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pyarrow import fs
@@ -31,7 +31,6 @@ from trainables.clip_folder import Folder, explained, open_folder
 from trainables.model_folder import MODEL_FILES
 
 Policy = Literal["last", "best", "finalists"]
-POLICIES: tuple[Policy, ...] = ("last", "best", "finalists")
 # What can be spared of a trial, least first.
 _LEVELS = ("", "resume", "all")
 _NOTE = "checkpoints"
@@ -40,23 +39,19 @@ _AT_ONCE = 16
 
 @dataclass
 class Swept:
-    """What was removed, or in a dry run what would be."""
+    """What was removed."""
 
     trials: int = 0
     files: int = 0
     bytes: int = 0
-    spared: int = (
-        0  # trials that lose less than the policy says, for another sweep or a living driver needs them
-    )
 
 
 @dataclass
 class _Trial:
     """One trial as all sweeps that have it see it."""
 
-    wanted: str  # what the sweep that sweeps could spare, of _LEVELS
-    level: str  # what all can spare
-    recorded: set[str] = field(default_factory=set)  # names of the checkpoint folders that the ledger knows
+    level: str  # what all can spare, of _LEVELS
+    recorded: set[str]  # names of the checkpoint folders that the ledger knows
 
 
 def sweep_checkpoints(
@@ -67,7 +62,6 @@ def sweep_checkpoints(
     *,
     policy: Policy,
     finalists: int,
-    dry_run: bool = False,
 ) -> Swept:
     """Remove what the policy does not keep of this sweep's trials; call it at a sweep's end, and as often as wanted.
 
@@ -78,25 +72,22 @@ def sweep_checkpoints(
     Raises:
         StoreError, ClipsError: the store does not answer; what is removed until then is in the ledger.
     """
-    if not dry_run:
-        ledger.note(_NOTE, policy=policy)
+    ledger.note(_NOTE, policy=policy)
     trials: dict[str, _Trial] = {}
     for record, level in _spared(settings, reports, policy, finalists):
         if record.status != "unfinished":
-            trials[record.identity] = _Trial(level, level, _names(record))
+            trials[record.identity] = _Trial(level, _names(record))
+    plan = ledger.plan_record()
     for name in Ledger.names(ledger.store):
         if name != ledger.sweep:
-            _ask(Ledger(ledger.store, name), trials, ledger.plan_record())
+            _ask(Ledger(ledger.store, name), trials, plan)
     place = open_folder(f"{ledger.store.url}/trials")
-    done = Swept(spared=sum(trial.level != trial.wanted for trial in trials.values()))
+    done = Swept()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for files, held in pool.map(
-            lambda item: _sweep(ledger, claims, place, *item, dry_run=dry_run), trials.items()
-        ):
+        for files in pool.map(lambda item: _sweep(ledger, claims, place, *item), trials.items()):
             done.trials += bool(files)
             done.files += len(files)
             done.bytes += sum(files.values())
-            done.spared += held
     return done
 
 
@@ -139,15 +130,10 @@ def _names(record: TrialRecord) -> set[str]:
     return {record.checkpoint.rstrip("/").rpartition("/")[2]} - {""}
 
 
-def _sweep(
-    ledger: Ledger, claims: Claims, place: Folder, identity: str, trial: _Trial, *, dry_run: bool
-) -> tuple[dict[str, int], bool]:
-    """Remove what is spared of one trial; its files with their bytes, and whether somebody holds it instead."""
-    files = _doomed(place, identity, trial)
-    if dry_run or not files:
-        return files, False
-    if claims.take("trial", identity) is not None:
-        return {}, True
+def _sweep(ledger: Ledger, claims: Claims, place: Folder, identity: str, trial: _Trial) -> dict[str, int]:
+    """Remove what is spared of one trial, unless somebody holds it; the files with their bytes."""
+    if not _doomed(place, identity, trial) or claims.take("trial", identity) is not None:
+        return {}
     try:
         files = _doomed(place, identity, trial)  # as it is now that nobody trains it
         if files and trial.level:
@@ -158,7 +144,7 @@ def _sweep(
             for folder in {name.rpartition("/")[0] for name in files}:
                 with suppress(OSError):  # it is not empty
                     os.removedirs(f"{place.path}/{identity}/{folder}")
-        return files, False
+        return files
     finally:
         claims.release("trial", identity)
 

@@ -24,8 +24,6 @@ from sweeps.patience import PatientStore
 from zoo.errors import Conflict, ObjectMissing, StoreError
 from zoo.store import Store, parse_json, to_json
 
-PATIENCE_S = 600.0
-
 
 @dataclass(frozen=True)
 class _Moment:
@@ -60,23 +58,15 @@ class _Seen:
 class Claims:
     """The claims of one holder (a driver, by its unique name), alive from `__enter__` to `__exit__`.
 
-    Safe to be used by several threads. Operations wait `patience_s` for a store that is down; the heartbeat tries for
+    Safe to be used by several threads. Operations wait 10 minutes for a store that is down; the heartbeat tries for
     ever.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        holder: str,
-        beat_s: float = 5.0,
-        dead_after_s: float = 20.0,
-        *,
-        patience_s: float = PATIENCE_S,
-    ) -> None:
+    def __init__(self, store: Store, holder: str, beat_s: float = 5.0, dead_after_s: float = 20.0) -> None:
         if not holder:
             raise ValueError("a holder of claims needs a name")
         self.holder = holder
-        self._store, self._patient = store, PatientStore(store, patience_s)
+        self._store, self._patient = store, PatientStore(store)
         self._beat_s, self._dead_after_s = beat_s, dead_after_s
         self._count = itertools.count(1)  # makes every heartbeat and every taking unlike the one before
         self._beat_at = _Moment.now()

@@ -16,7 +16,8 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 import click
 
-from sweeps.command import fail_clearly, search_and_publish, sweep_options
+from sweeps.command import fail_clearly, search_and_publish
+from sweeps.options import sweep_options
 
 EXAMPLES = """
 \b

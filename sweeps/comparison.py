@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from sweeps.comparison_plan import ComparisonPlan
 from sweeps.comparison_table import compare, fold_params, untrained_keys
 from sweeps.comparison_text import files, markdown, print_comparison
+from sweeps.conduct import Conduct
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.readings import keep, kept, trial_key
 from zoo.store import Store
 
 if TYPE_CHECKING:
-    from sweeps.session import Conduct, Session
+    from sweeps.session import Session
 
 Trials = dict[str, TrialRecord]
 Readings = dict[str, dict[str, Any]]
@@ -141,10 +142,9 @@ def _read_test(session: Session, plan: ComparisonPlan, setting: str, trials: lis
 
     from sweeps import readings as tasks
     from sweeps.errors import SweepError
-    from trainables.ray_train import CPUS_PER_WORKER
 
     found = _kept(plan, setting, trials, session.store)
-    task = ray.remote(num_cpus=CPUS_PER_WORKER, num_gpus=session.slots.capacity.resources.get("GPU", 0))
+    task = session.slots.capacity.task
     device = session.slots.capacity.device
     running: dict[Any, list[str]] = {}  # a task -> the keys of what it reads
     for trial in trials:

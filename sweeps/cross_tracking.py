@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import time
 from typing import Any
 
-from trainables.trial_config import code_digest
+from sweeps.mlflow_client import client_of
+from sweeps.mlflow_entries import PARAM_LENGTH, TAG_LENGTH, milliseconds, texts
+from sweeps.redacted import redacted
+from trainables.code_digest import code_digest
 
 EXPERIMENT = "latentact-cross-data"
 
@@ -24,34 +24,27 @@ def track(uri: str, record: dict[str, Any]) -> tuple[str, int]:
     Returns the web page of its run, and how many other evaluations have read the same part of the same data before.
     Raises whatever MLflow raises.
     """
-    # The client's own patience is minutes; who waits for a table should learn in seconds that nobody listens.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    from mlflow import MlflowClient
+    client = client_of(uri)
     from mlflow.entities import Metric, Param
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    client = MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name(EXPERIMENT)
     experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
-    tags = _tags(record)
+    tags = texts(_tags(record), TAG_LENGTH)
     part = {name: tags[name] for name in ("latentact.data_digest", "latentact.split", "latentact.part")}
     where = " and ".join(f"tags.`{name}` = '{value}'" for name, value in part.items())
     runs = client.search_runs([experiment], where, max_results=1000)
     same = [run.info.run_id for run in runs if run.data.tags.get("latentact.key") == tags["latentact.key"]]
     name = f"{record['model']['reference'].rpartition('/')[2]} on {record['data']['name']}"
-    run = same[0] if same else client.create_run(experiment, run_name=name, tags=tags).info.run_id
-    now_ms = int(time.time() * 1000)
+    run = same[0] if same else client.create_run(experiment, run_name=redacted(name), tags=tags).info.run_id
+    now_ms = milliseconds(0.0)
     client.log_batch(
         run,
         metrics=[Metric(metric, value, now_ms, 0) for metric, value in _figures(record).items()],
-        params=[Param(key, str(value)[:500]) for key, value in _params(record).items()],
+        params=[Param(key, value) for key, value in texts(_params(record), PARAM_LENGTH).items()],
     )
-    client.log_text(run, json.dumps(record, indent=1), "evaluation.json")
+    client.log_text(run, redacted(json.dumps(record, indent=1)), "evaluation.json")
     client.set_terminated(run, status="FINISHED")
-    return f"{uri}/#/experiments/{experiment}/runs/{run}", len(runs) - len(same)
+    return f"{redacted(uri)}/#/experiments/{experiment}/runs/{run}", len(runs) - len(same)
 
 
 def _tags(record: dict[str, Any]) -> dict[str, str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from sweeps.capacity import Capacity, Workers
+from sweeps.conduct import Conduct
 from sweeps.errors import SweepError
 from sweeps.estimate import estimate
 from sweeps.estimate_table import print_estimate
 from sweeps.ledger import Ledger
 from sweeps.plan import SweepPlan, describe_difference
-from sweeps.session import Conduct, connect
+from sweeps.ray_cluster import connect
 from sweeps.timings import past_trials
 from trainables.trial_config import stage_identities, trial_identity
 from zoo.store import Store

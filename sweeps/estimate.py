@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from sweeps.capacity import Workers
 from sweeps.ledger import TrialRecord
 from sweeps.plan import Plan, SweepPlan
 from sweeps.planned import is_known, planned_trials
+from sweeps.points import Params
+from sweeps.rungs import REDUCTION, asha_rungs
 from sweeps.timings import PastTrial, Span, Timings
 
-Params = dict[str, Any]
 # So many ended trials say how many epochs early stopping leaves.
 _ENOUGH = 3
-# ASHA lets one in so many pass each of its rungs (see sweeps.stopping).
-_REDUCTION = 3
 _NOTHING = Span()
 
 
@@ -58,10 +56,7 @@ class Estimate:
 
     def total(self, kind: str) -> Span | None:
         """Seconds of trials of all settings; `kind` is "naive", "reusing" or "stopping"."""
-        total: Span | None = _NOTHING
-        for setting in self.settings:
-            total = _plus(total, getattr(setting, kind))
-        return total
+        return _sum(getattr(setting, kind) for setting in self.settings)
 
     def worker_hours(self, span: Span) -> Span:
         """Hours of workers that trials hold for so many seconds."""
@@ -128,8 +123,9 @@ def estimate(
                 continue
             found.epochs += config.epochs
             stands_on = stages(setting, params)
-            codebooks |= {stands_on[stage] for stage in stands_on if stage == "codebook"}
-            missing = {stage: stands_on[stage] for stage in stands_on if stands_on[stage] not in trained}
+            if "codebook" in stands_on:
+                codebooks.add(stands_on["codebook"])
+            missing = {stage: name for stage, name in stands_on.items() if name not in trained}
             trained |= set(missing.values())
             shared, predictor = _sum(spans[stage] for stage in missing), spans["predictor"]
             found.reusing = _plus(found.reusing, _plus(shared, predictor))
@@ -165,12 +161,10 @@ def _kept_share(plan: Plan, own: list[PastTrial]) -> tuple[float, bool]:
         return fmean(shares), True
     if plan.stopping != "asha" or plan.epochs < 2:
         return 1.0, False
-    trained, share, rung = 0.0, 1.0, max(1, plan.epochs // 4)
-    before = 0
-    while rung < plan.epochs:
-        trained, share = trained + share * (rung - before), share / _REDUCTION
-        before, rung = rung, rung * _REDUCTION
-    return (trained + share * (plan.epochs - before)) / plan.epochs, False
+    trained, share, before = 0.0, 1.0, 0
+    for epoch in [*asha_rungs(plan.epochs), plan.epochs]:
+        trained, share, before = trained + share * (epoch - before), share / REDUCTION, epoch
+    return trained / plan.epochs, False
 
 
 def _plus(one: Span | None, other: Span | None) -> Span | None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from sweeps.estimate import Estimate, SettingEstimate
 from sweeps.live import clock
 from sweeps.plan import Plan
+from sweeps.prices import hours_unit
 from sweeps.timings import Span
 
 _UNKNOWN = "?"
@@ -17,8 +18,8 @@ _UNKNOWN = "?"
 def print_estimate(plan: Plan, estimate: Estimate) -> None:
     """On 100 columns."""
     console = Console(width=100, force_terminal=False, highlight=False, emoji=False)
-    unit = "GPU hours" if estimate.device == "cuda" else "core hours"
-    table = Table(title=f"{plan.name}: what is left to train, {unit}", box=box.ASCII, title_justify="left")
+    title = f"{plan.name}: what is left to train, {hours_unit(estimate.device)}"
+    table = Table(title=title, box=box.ASCII, title_justify="left")
     for column in ("setting", "trials", "ended", "by others", "codebooks", "epochs"):
         table.add_column(column, justify="left" if column == "setting" else "right", no_wrap=True)
     for column in ("from scratch", "with reuse", "and early stops"):

@@ -184,6 +184,7 @@ def _kept(record: dict[str, Any], out: Path | None) -> list[str]:
     asked, lines, before = record["asked"], [], ""
     if uri := os.environ.get("MLFLOW_TRACKING_URI"):
         from sweeps.cross_tracking import track
+        from sweeps.redacted import redacted
 
         try:
             address, others = track(uri, record)
@@ -191,7 +192,7 @@ def _kept(record: dict[str, Any], out: Path | None) -> list[str]:
             before = f" MLflow knows {others} other evaluation(s) that read it."
         except Exception as error:  # noqa: BLE001 any failure of a view must leave the figures alone
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            click.echo(f"Warning: MLflow at {uri} does not take records ({reason}).", err=True)
+            click.echo(redacted(f"Warning: MLflow at {uri} does not take records ({reason})."), err=True)
     if out is not None:
         lines.append(f"Figures: {out}")
     if asked["part"] == "test":

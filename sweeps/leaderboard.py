@@ -38,11 +38,12 @@ def print_leaderboard(
     Below it the verdict's sentence and the report's lines or, where there is no report, where the best one lies.
     """
     console = Console(width=WIDTH, force_terminal=False, highlight=False, emoji=False, markup=False)
+    report = report or {}
     configurations = rank(trials)
     rest = sorted((t for t in trials if t.status != "finished"), key=lambda t: (_ORDER[t.status], -t.epochs))
     front = _front(plan, trials)
     rows = [
-        _finished(plan, place, configuration, report or {}, front)
+        _finished(plan, place, configuration, report, front)
         for place, configuration in enumerate(configurations[:_SHOWN], 1)
     ]
     rows += [_unfinished(plan, trial) for trial in rest[:_REST_SHOWN]]
@@ -55,9 +56,9 @@ def print_leaderboard(
     if front:
         metrics = ", ".join(objective.metric for objective in plan.objectives)
         console.print(f"Front:       no other is better in all of {metrics}", soft_wrap=True)
-    if report and report.get("verdict"):
+    if report.get("verdict"):
         console.print(f"Verdict:     {report['verdict']['reason']}", soft_wrap=True)
-    for line in report.get("lines", []) if report else []:
+    for line in report.get("lines", []):
         console.print(line, soft_wrap=True)
     if configurations and not report:
         best = configurations[0].trials[0].identity

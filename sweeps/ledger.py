@@ -19,14 +19,13 @@ from typing import Any, Literal
 
 from sweeps.errors import SweepError
 from sweeps.ledger_pages import READERS, Event, Pages, add_event, read_folder, written_s
-from sweeps.patience import PatientStore
-from sweeps.trial_record import Status, TrialRecord, numbers, rounded, take_over, to_ending
+from sweeps.patience import PATIENCE_S, PatientStore
+from sweeps.trial_record import TrialRecord, numbers, rounded, take_over, to_ending
 from zoo.errors import Conflict, ObjectMissing, StoreError
 from zoo.store import Store, read_json, to_json
 
-__all__ = ["Ledger", "Status", "TrialRecord", "numbers"]
+__all__ = ["Ledger", "TrialRecord", "numbers"]
 
-PATIENCE_S = 600.0
 _ENDINGS = ("finished", "stopped", "failed")
 
 

@@ -77,7 +77,7 @@ class Pages:
                 self._turn()
         if left is not None:
             self._write_segment(left.name, left.bodies)
-        body = stamped(event, at_s)
+        body = _stamped(event, at_s)
         self._store.put_if(f"{self._home}/events/{page.name}/{_digest(body)}.json", body, None)
         with self._lock:
             page.bodies.append(body)
@@ -99,7 +99,7 @@ class Pages:
                 loose += keys
             read = [event for events in kept for event in events or ()]
             read += (json.loads(body) for body in pool.map(self._read_event, loose))
-        return in_order(read)
+        return _in_order(read)
 
     def compact(self) -> None:
         """Close this session's page, and the pages of others that nobody adds to any more."""
@@ -181,17 +181,17 @@ def read_event(store: Store, key: str) -> bytes:
 
 def add_event(store: Store, folder: str, event: Event) -> None:
     """Write an event below a key that has no pages, stamped with the time."""
-    body = stamped(event, _now_s())
+    body = _stamped(event, _now_s())
     store.put_if(f"{folder}/{_digest(body)}.json", body, None)
 
 
 def read_folder(store: Store, folder: str) -> list[Event]:
     """Every event below a key that has no pages, oldest first."""
     keys = store.list(f"{folder}/")
-    return in_order(parse_json(read_event(store, key), f"{store.url}/{key}") for key in keys)
+    return _in_order(parse_json(read_event(store, key), f"{store.url}/{key}") for key in keys)
 
 
-def stamped(event: Event, at_s: float) -> bytes:
+def _stamped(event: Event, at_s: float) -> bytes:
     """An event's bytes, with its time (Unix, seconds)."""
     return to_json({**event, "at": datetime.fromtimestamp(at_s, UTC).isoformat(timespec="microseconds")})
 
@@ -201,7 +201,7 @@ def written_s(event: Event) -> float:
     return datetime.fromisoformat(event["at"]).timestamp()
 
 
-def in_order(events: Iterable[Event]) -> list[Event]:
+def _in_order(events: Iterable[Event]) -> list[Event]:
     return sorted(events, key=lambda event: event["at"])
 
 

@@ -8,13 +8,15 @@ not from the times in it, for the clocks of two machines may differ.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.selection import plain
 from zoo.errors import ObjectMissing
 from zoo.store import Store, parse_json, to_json
 
@@ -42,10 +44,20 @@ def _key(name: str) -> str:
     return f"ledger/sweeps/{name}/live.json"
 
 
+def screen() -> Console:
+    """Where lines and pictures are shown."""
+    # Asked by itself: to rich, FORCE_COLOR, which many a job has set, makes a terminal of a log.
+    return Console(highlight=False, emoji=False, force_terminal=sys.stdout.isatty())
+
+
+def can_draw(console: Console) -> bool:
+    """Whether it shows pictures, and not only lines."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
 def describe(params: dict[str, Any], phase: str = "") -> str:
     """`codes=256 decoder_depth=2 seed=1`; all trials of a search have one seed, which is left out there."""
-    values = {k: f"{v:.4g}" if isinstance(v, float) else str(v) for k, v in params.items()}
-    return " ".join(f"{k}={v}" for k, v in values.items() if k != "seed" or phase != "search")
+    return " ".join(f"{k}={plain(v)}" for k, v in params.items() if k != "seed" or phase != "search")
 
 
 def clock(seconds: float) -> str:

@@ -6,6 +6,7 @@ machine the epoch counted over all stages; a trial's last figures have its numbe
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -176,6 +177,8 @@ def texts(values: Mapping[str, Any], length: int) -> dict[str, str]:
     return {valid_name(key): redacted(str(value))[:length] for key, value in values.items()}
 
 
+# The same few names come with every epoch.
+@functools.lru_cache(maxsize=1000)
 def valid_name(name: str) -> str:
     """A name as MLflow takes it, which may come to make a path of it."""
     name = re.sub(r"[^\w\-. /]", "_", redacted(name))[:250]

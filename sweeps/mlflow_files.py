@@ -15,22 +15,24 @@ REPORT, TABLE = "report.html", "comparison.md"
 
 
 def write_files(
-    runs: SweepRuns, plan: Plan, ledger: Ledger, setting: str, trials: Mapping[str, TrialRecord]
+    runs: SweepRuns, plan: Plan, ledger: Ledger, settings: Mapping[str, Mapping[str, TrialRecord]]
 ) -> int:
-    """Write them where they are missing; returns how many were."""
+    """Write them where these settings' runs lack them; returns how many were written."""
+    first = TABLE if isinstance(plan, ComparisonPlan) else REPORT
+    lacking = [setting for setting in settings if not runs.has_file(setting, first)]
+    if not lacking:
+        return 0
     if isinstance(plan, ComparisonPlan):
-        if runs.has_file(setting, TABLE):
-            return 0
-        files = _tables(plan, ledger.store, setting, list(trials.values()))
+        made = {s: _tables(plan, ledger.store, s, list(settings[s].values())) for s in lacking}
     else:
-        assert isinstance(plan, SweepPlan)
-        if runs.has_file(setting, REPORT):
-            return 0
         from sweeps.report import view_of, write_report
 
-        files = {REPORT: write_report(view_of(ledger, plan))}
-    runs.log_files(setting, files)
-    return len(files)
+        assert isinstance(plan, SweepPlan)
+        page = write_report(view_of(ledger, plan))
+        made = {setting: {REPORT: page} for setting in lacking}
+    for setting, files in made.items():
+        runs.log_files(setting, files)
+    return sum(map(len, made.values()))
 
 
 def _tables(plan: ComparisonPlan, store: Store, setting: str, trials: list[TrialRecord]) -> dict[str, str]:

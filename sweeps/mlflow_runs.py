@@ -17,9 +17,6 @@ from sweeps.mlflow_entries import Figure, Heading
 from sweeps.redacted import redacted
 from sweeps.trial_record import TrialRecord, numbers
 
-# MLflow takes 1,000 entries a request, tags and parameters among them.
-_FIGURES_A_REQUEST = 800
-
 
 @dataclass
 class _Run:
@@ -223,9 +220,6 @@ class SweepRuns:
             RunTag(key, value) for key, value in entries.texts(tags or {}, entries.TAG_LENGTH).items()
         ]
         metrics = [Metric(name, value, at_ms, step) for name, value, step, at_ms in new]
-        while len(metrics) > _FIGURES_A_REQUEST:
-            self._client.log_batch(run.id, metrics=metrics[:_FIGURES_A_REQUEST])
-            metrics = metrics[_FIGURES_A_REQUEST:]
         params_list = [Param(key, value) for key, value in new_params.items()]
         self._client.log_batch(run.id, metrics=metrics, params=params_list, tags=new_tags)
         run.params |= new_params.keys()

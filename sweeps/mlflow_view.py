@@ -22,7 +22,9 @@ from sweeps.mlflow_client import is_refusal
 from sweeps.mlflow_entries import Heading, summary
 from sweeps.mlflow_files import write_files
 from sweeps.mlflow_runs import SweepRuns
+from sweeps.recorded_plan import plan_of, recorded_config
 from sweeps.redacted import redacted
+from sweeps.status import require
 from sweeps.trial_record import TrialRecord
 from zoo import settings as zoo_settings
 from zoo.errors import ZooError
@@ -80,12 +82,7 @@ def rebuild(store: Store, name: str, uri: str, *, log: Log = print) -> Rebuilt:
     What an unfinished trial has done so far is not in the ledger: its run is there, without figures. Raises SweepError
     where there is no such sweep, ZooError where the store fails, and what MLflow raises.
     """
-    from sweeps.recorded_plan import plan_of, recorded_config
-
-    ledger = Ledger(store, name)
-    record = ledger.plan_record()
-    if record is None:
-        raise SweepError(f"There is no sweep named {name} in {redacted(store.url)}.")
+    ledger, record = Ledger(store, name), require(store, name)
     plan = plan_of(name, record)
     settings, reports = ledger.read(plan.budget)
     places = [note["data"] for note in ledger.notes() if note["kind"] == "session" and note.get("data")]
@@ -100,7 +97,7 @@ def rebuild(store: Store, name: str, uri: str, *, log: Log = print) -> Rebuilt:
     def refused(identity: str, error: Exception) -> None:
         log(f"{name}: MLflow refuses trial {identity}: {redacted(str(error))[:300]}")
 
-    written = whole = files = 0
+    written = whole = 0
     for setting in [s for s in plan.settings if s in settings]:
         trials = settings[setting]
         began_s = min((t.began_s for t in trials.values() if t.began_s), default=0.0)
@@ -111,11 +108,11 @@ def rebuild(store: Store, name: str, uri: str, *, log: Log = print) -> Rebuilt:
             runs.summarise(setting, *summary(trials, report))
             ended_s = max((t.ended_s for t in trials.values()), default=0.0)
             runs.end_setting(setting, ended_s=ended_s)
-            files += write_files(runs, plan, ledger, setting, trials)
         elif not state:  # one that is there may be shown as running, for all that is known here
             runs.show_state(setting, "SCHEDULED")
         log(f"{name} [{setting}]: {made} of {len(trials)} runs written")
-    return Rebuilt(written, whole, files)
+    concluded = {s: settings[s] for s in plan.settings if s in settings.keys() & reports.keys()}
+    return Rebuilt(written, whole, write_files(runs, plan, ledger, concluded))
 
 
 def rebuild_all(store: Store, names: Sequence[str], uri: str, *, log: Log = print) -> int:
@@ -151,9 +148,9 @@ def rebuild_command(names: tuple[str, ...], uri: str | None, storage: str | None
         store = open_store()
         failed = rebuild_all(store, names, uri) if uri else 0
         if storage:
-            from sweeps.study_view import rebuild_studies
+            from sweeps import study_view
 
-            failed += rebuild_studies(store, names, storage)
+            failed += study_view.rebuild_all(store, names, storage)
     except (SweepError, ZooError) as error:
         raise click.ClickException(redacted(str(error))) from None
     except MlflowException as error:

@@ -1,4 +1,4 @@
-"""Which trials no other beats in everything, and how much of the space of figures they cover."""
+"""Which trials no other beats in everything."""
 
 from __future__ import annotations
 
@@ -48,17 +48,3 @@ def front(trials: Iterable[TrialRecord], objectives: Sequence[Objective]) -> lis
     return [
         trial for trial, kept in zip(trials, non_dominated(losses(trials, objectives)), strict=True) if kept
     ]
-
-
-def hypervolume(losses_NM: Losses, reference_M: Sequence[float]) -> float:
-    """Volume that the rows dominate up to `reference_M`, both as `losses` gives them; rows beyond it add nothing.
-
-    Exact (While, Bradstreet and Barone 2012, "A fast way of calculating exact hypervolumes"), in the product of the
-    objectives' units.
-    """
-    # Private in Optuna, which offers no other; a test holds it to volumes known by hand.
-    from optuna._hypervolume import compute_hypervolume
-
-    reference = np.asarray(reference_M, dtype=np.float64)
-    inside = losses_NM[(losses_NM <= reference).all(axis=1)]
-    return float(compute_hypervolume(inside, reference)) if len(inside) else 0.0

@@ -18,13 +18,14 @@ from sweeps.space import Objective
 Floats = npt.NDArray[np.float64]
 # Objectives known when training begins, with the relative difference below which two values count as equal: a latency
 # is measured, and the clock is not exact. All other objectives are learning curves.
-EXACT = {"parameters": 0.0, "latency_ms": 0.05}
+_EXACT = {"parameters": 0.0, "latency_ms": 0.05}
+_CONFIDENCE = 0.95
 # Fewer finished trials say nothing about the spread of what is still to come.
-MIN_FINISHED = 3
+_MIN_FINISHED = 3
 
 
 class ParetoStopper(FIFOScheduler):
-    """Looks at a running trial a few times, and stops it when a finished one dominates it with probability `confidence`.
+    """Looks at a running trial a few times, and stops it when a finished one dominates it with 95% confidence.
 
     Objectives are of two kinds. The number of parameters and the latency are known from the start. MPJPE and contact F1
     are curves, those of the best epoch so far, of which only the end counts. Per curve, with v = log(MPJPE) or -F1 (less
@@ -38,10 +39,9 @@ class ParetoStopper(FIFOScheduler):
         b_i = v_i(t) - m - q s sqrt(1 + 1/n),    q the (1 - a) quantile of Student's t with n - 1 degrees of freedom.
 
     It is stopped if there is a finished trial j which is no worse in every exact objective and has v_j(T) < b_i in every
-    curve. With K curves and L looks, a = (1 - confidence) / (K L), so that all bounds of a trial hold together with
-    probability `confidence` (Bonferroni). How many j are compared needs no correction: their ends are known, and the
-    bounds are about i alone. So at most a share 1 - confidence of all trials is stopped that would have ended with a
-    figure the dominating trial does not have.
+    curve. With K curves and L looks, a = 5% / (K L), so that all bounds of a trial hold together with 95% probability
+    (Bonferroni). How many j are compared needs no correction: their ends are known, and the bounds are about i alone. So
+    at most 5% of all trials are stopped that would have ended with a figure the dominating trial does not have.
 
     Looks are after 1/8, 1/4 and 1/2 of the epochs. Nothing is stopped before three trials have finished (with as many
     slots as trials, nothing at all), nor a trial larger than every finished one: large networks often start slowly, and
@@ -59,16 +59,15 @@ class ParetoStopper(FIFOScheduler):
         epochs: int,
         objectives: Sequence[Objective],
         ended: Iterable[TrialRecord] = (),
-        confidence: float = 0.95,
     ) -> None:
         """`ended`: trials of earlier sessions; those with a `history` also teach how contact F1 moves."""
         super().__init__()
-        self.looks = sorted({max(1, epochs // part) for part in (8, 4, 2)})
+        self._looks = sorted({max(1, epochs // part) for part in (8, 4, 2)})
         self._epochs = epochs
-        self._curves = [o.metric for o in objectives if o.metric not in EXACT]
-        self._exact = [o.metric for o in objectives if o.metric in EXACT]
-        self._slack_X = np.array([1 + EXACT[metric] for metric in self._exact])
-        self._miss = (1 - confidence) / (len(self._curves) * len(self.looks))
+        self._curves = [o.metric for o in objectives if o.metric not in _EXACT]
+        self._exact = [o.metric for o in objectives if o.metric in _EXACT]
+        self._slack_X = np.array([1 + _EXACT[metric] for metric in self._exact])
+        self._miss = (1 - _CONFIDENCE) / (len(self._curves) * len(self._looks))
         self._running: dict[str, Floats] = {}
         self._stopped = 0
         # Of every finished trial, less being better: its curves at each look and at the end, exact objectives, size.
@@ -92,8 +91,8 @@ class ParetoStopper(FIFOScheduler):
         if epoch >= self._epochs:
             curves_LM[-1] = now_M
             self._finish(identity, curves_LM, result)
-        elif epoch in self.looks:
-            look = self.looks.index(epoch)
+        elif epoch in self._looks:
+            look = self._looks.index(epoch)
             curves_LM[look] = now_M
             if self._is_dominated(look, now_M, result):
                 self._stopped += 1
@@ -144,13 +143,13 @@ class ParetoStopper(FIFOScheduler):
         return np.array([figures.get(metric, math.nan) for metric in self._exact], dtype=float)
 
     def _unknown(self) -> Floats:
-        return np.full((len(self.looks) + 1, len(self._curves)), math.nan)
+        return np.full((len(self._looks) + 1, len(self._curves)), math.nan)
 
     def _replay(self, record: TrialRecord) -> Floats:
         """A finished trial's curves at every look and at the end (L + 1, M), nan where its record does not tell."""
         told = {h["epoch"]: h for h in record.history if h["stage"] == "predictor"}
         curves_LM = self._unknown()
-        for row, look in zip(curves_LM, [*self.looks, self._epochs], strict=True):
+        for row, look in zip(curves_LM, [*self._looks, self._epochs], strict=True):
             past = [(value, epoch) for epoch, value in record.curve if epoch <= look]
             if not past:
                 continue
@@ -166,10 +165,10 @@ def end_bound(now: float, moved_N: Floats, miss: float) -> float:
     """The prediction bound b of ParetoStopper: the end of a curve lies below it with probability `miss`.
 
     `now` is its value at an epoch, `moved_N` how much N others fell from there until their end. Minus infinity where N
-    is below MIN_FINISHED.
+    is below three.
     """
     count = len(moved_N)
-    if count < MIN_FINISHED:
+    if count < _MIN_FINISHED:
         return -math.inf
     spread = moved_N.std(ddof=1) * math.sqrt(1 + 1 / count)
     return float(now - moved_N.mean() - stdtrit(count - 1, 1 - miss) * spread)

@@ -12,6 +12,8 @@ from typing import TypeVar
 from zoo.errors import Conflict, ObjectMissing, StoreDenied, StoreError
 from zoo.store import Blob, Store
 
+# For so long a sweep waits for a store that is down, and costs that time and no more.
+PATIENCE_S = 600.0
 _WARN_EVERY_S = 30.0
 _PAUSE_S = 1.0
 
@@ -25,7 +27,7 @@ class PatientStore:
     conditional write that lost, refused credentials. Meanwhile one line on stderr every 30 s says what is waited for.
     """
 
-    def __init__(self, store: Store, patience_s: float) -> None:
+    def __init__(self, store: Store, patience_s: float = PATIENCE_S) -> None:
         self.url = store.url
         self._store, self._patience_s = store, patience_s
         self._lock = threading.Lock()

@@ -139,6 +139,10 @@ class SweepPlan(Plan):
         sizes = [len(axis.values) if axis.values is not None else self.trials for axis in self.axes]
         return min(self.trials, math.prod(sizes))
 
+    def point(self, params: dict[str, Any]) -> dict[str, Any]:
+        """The searched fields of a trial's params: trials of one point may differ in seed and batch."""
+        return {axis.field: params[axis.field] for axis in self.axes}
+
     def config(self, setting: str, **params: Any) -> TrialConfig:
         """`params`: a value for every axis and, where it is not the plan's, seed."""
         return TrialConfig(

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from sweeps.comparison_plan import ComparisonPlan
 from sweeps.ledger import TrialRecord
 from sweeps.plan import Plan, SweepPlan
-from sweeps.points import Points
+from sweeps.points import Params, Points
 from sweeps.selection import next_seeds
-
-Params = dict[str, Any]
 
 
 def planned_trials(plan: Plan, trials: Iterable[TrialRecord]) -> list[tuple[str, Params]]:

@@ -29,20 +29,24 @@ def usd_per_hour(option: float | None) -> float | None:
     return price
 
 
+def hours_unit(device: str) -> str:
+    """What the hours of workers on a device ("cuda", or any other) are called."""
+    return "GPU hours" if device == "cuda" else "core hours"
+
+
 def describe_cost(worker_seconds: float, device: str, price: float | None) -> str:
     """`1.25 GPU hours, 3.10 USD`; core hours without a GPU, and no amount without a price."""
     hours = worker_seconds / 3600
-    unit = "GPU hours" if device == "cuda" else "core hours"
-    return f"{hours:.2f} {unit}" + ("" if price is None else f", {hours * price:.2f} USD")
+    return f"{hours:.2f} {hours_unit(device)}" + ("" if price is None else f", {hours * price:.2f} USD")
 
 
 @dataclass(frozen=True)
 class Budget:
     """What a sweep may spend, over all its runs: hours of workers, USD, or both (None: no limit)."""
 
-    gpu_hours: float | None
-    usd: float | None
-    usd_per_hour: float | None
+    gpu_hours: float | None = None
+    usd: float | None = None
+    usd_per_hour: float | None = None
 
     def __post_init__(self) -> None:
         for option, limit in (("--budget-gpu-hours", self.gpu_hours), ("--budget-usd", self.usd)):
@@ -68,4 +72,4 @@ class Budget:
         return None
 
 
-NO_LIMIT = Budget(gpu_hours=None, usd=None, usd_per_hour=None)
+NO_LIMIT = Budget()

@@ -6,7 +6,6 @@ A log gets a line at each change and one every 15 seconds. All settings of a swe
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.live import Live
 
 from sweeps.ledger import TrialRecord
-from sweeps.live import describe, log_line, picture
+from sweeps.live import can_draw, describe, log_line, picture, screen
 from sweeps.prices import describe_cost
 from sweeps.time_left import Pace, TimeLeft
 
@@ -73,10 +72,9 @@ class Progress:
         self._said = 0
         self._shown = time.monotonic()
         self._state = "running"
-        # Asked by itself: to rich, FORCE_COLOR, which many a job has set, makes a terminal of a log.
-        self._console = console or Console(highlight=False, emoji=False, force_terminal=sys.stdout.isatty())
+        self._console = console or screen()
         self._picture: Live | None = None
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
+        if can_draw(self._console):
             self._picture = Live(console=self._console, auto_refresh=False, transient=True)
             self._picture.start()
 

@@ -13,13 +13,13 @@ import zoo
 from sweeps import assess
 from sweeps.card import show, write_card
 from sweeps.ledger import TrialRecord
+from sweeps.mlflow_entries import summary
 from sweeps.plan import SweepPlan
 from sweeps.readings import keep, kept
 from sweeps.selection import compared, rank
 from sweeps.tracking import Tracking
 from sweeps.verdict import candidate, verdict
 from trainables.model_folder import fetch_model
-from trainables.ray_train import CPUS_PER_WORKER
 from zoo.errors import GateRefused
 from zoo.names import Name
 from zoo.store import Store
@@ -46,7 +46,7 @@ def conclude(
     leaderboard. A gate that refuses is no error: the champion stays, and the report says why.
     """
     device, store = session.slots.capacity.device, session.store
-    task = ray.remote(num_cpus=CPUS_PER_WORKER, num_gpus=session.slots.capacity.resources.get("GPU", 0))
+    task = session.slots.capacity.task
     considered = compared(trials, plan.finalists)
     shown = [t for c in (*considered, *rank(trials)) for t in c.trials]
     shown = list({t.identity: t for t in shown if t.checkpoint}.values())[:_WITH_INTERVAL]
@@ -84,10 +84,8 @@ def conclude(
             lines.append("One fold's model stands for no setting: it is not published.")
         else:
             tags = _offer(plan, setting, best, metrics, store, session.tracking, lines)
-        figures = _summary(best, metrics)
         report |= {"lines": lines, **tags}
-    else:
-        figures, tags = _summary(best, None), {}
+    figures, tags = summary({best.identity: best}, report)
     session.tracking.summarised(setting, figures, tags)
     report["summary"] = {"metrics": figures, "tags": tags}
     if (address := session.tracking.address(setting)) is not None:
@@ -160,16 +158,3 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
         f"{show(trivial['difference'], sign='+')} cm, negative is better"
     )
     return [figures, rival]
-
-
-def _summary(best: TrialRecord, metrics: dict[str, Any] | None) -> dict[str, float]:
-    """The best trial's figures for MLflow, where they are numbers; those of test where it was read."""
-    figures = {
-        f"best_val_{name}": value
-        for name, value in best.metrics.items()
-        if name.startswith(("mpjpe", "contact"))
-    }
-    for name, value in metrics["test"]["metrics"].items() if metrics else ():
-        if value["estimate"] is not None:
-            figures[f"test_{name}"] = value["estimate"]
-    return figures

@@ -11,9 +11,10 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from sweeps.report_board import boards
+from sweeps.report_chart import Card
 from sweeps.report_codes import MOST_ROWS, by_size, code_cards, codebooks
 from sweeps.report_cost import Cost, cost, memory_mb
-from sweeps.report_curves import STAGES, Card, curve_cards, loss_cards
+from sweeps.report_curves import curve_cards, loss_cards
 from sweeps.report_facts import DEFINITIONS, commands, failures, plan_facts, question, remarks, stand_in
 from sweeps.report_front import front_cards
 from sweeps.report_heat import heat_fields, heat_map
@@ -22,8 +23,8 @@ from sweeps.report_parallel import parallel_card
 from sweeps.report_sessions import Session, idle_share, is_own, is_timed, sessions
 from sweeps.report_template import PAGE
 from sweeps.report_timeline import timeline
-from sweeps.report_view import ORDER, SweepView, view_of
-from sweeps.report_words import called, counted, metric_name, moment, share, time_told, told, usd
+from sweeps.report_view import ORDER, STAGES, SweepView, view_of
+from sweeps.report_words import UNKNOWN, called, counted, metric_name, moment, share, time_told, told, usd
 from trainables.inspect_charts import bars
 
 __all__ = ["SweepView", "view_of", "write_report"]
@@ -56,7 +57,7 @@ def write_report(view: SweepView) -> str:
     # What a model weighs and how long it takes is known beforehand; what makes it good is not.
     of_interest = [m for m in metrics if m in ("mpjpe_cm", "contact_f1")]
     weights = {(setting, m): importance(view, setting, m) for setting in view.settings for m in of_interest}
-    fields = heat_fields(view, _mean_weights(view, weights))
+    fields = heat_fields(view, _summed(weights))
     heat = {setting: heat_map(view, setting, fields) for setting in view.settings}
     parallel = [parallel_card(view, setting) for setting in view.settings]
     books = codebooks(view)
@@ -125,13 +126,13 @@ def _tiles(view: SweepView, found: list[Session], spent: Cost) -> list[tuple[str
     return tiles
 
 
-def _mean_weights(view: SweepView, weights: dict[tuple[str, str], dict[str, float]]) -> dict[str, float]:
-    """Importance for the MPJPE, over the settings."""
-    total = dict.fromkeys(view.fields, 0.0)
+def _summed(weights: dict[tuple[str, str], dict[str, float]]) -> dict[str, float]:
+    """Field -> its importance for the MPJPE, over the settings."""
+    total: dict[str, float] = {}
     for (_, metric), shares in weights.items():
         if metric == "mpjpe_cm":
             for name, value in shares.items():
-                total[name] += value
+                total[name] = total.get(name, 0.0) + value
     return total
 
 
@@ -226,4 +227,4 @@ def _minus(value: float) -> str:
 
 
 def _number(value: float, form: str) -> str:
-    return form % value if math.isfinite(value) else "–"
+    return form % value if math.isfinite(value) else UNKNOWN

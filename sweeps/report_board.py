@@ -9,10 +9,11 @@ from typing import Any
 
 from markupsafe import Markup
 
+from sweeps.ledger import TrialRecord
 from sweeps.redacted import redacted
+from sweeps.report_chart import Ruler
 from sweeps.report_front import front
-from sweeps.report_ruler import Ruler
-from sweeps.report_view import Point, SweepView, trial_label
+from sweeps.report_view import Point, SweepView
 from sweeps.report_words import UNKNOWN, figure, finite, metric_name, told
 from sweeps.selection import plain, words
 
@@ -67,7 +68,7 @@ def boards(view: SweepView) -> list[Board]:
 
 
 def _board(view: SweepView, setting: str) -> Board:
-    report = view.reports.get(setting, {})
+    report, verdict = view.reports.get(setting, {}), view.verdict(setting)
     points = view.points[setting]
     known = [m for m in _COLUMNS if any(math.isfinite(figure(t, m)) for t in view.settings[setting])]
     intervals = report.get("val") or {}
@@ -82,8 +83,8 @@ def _board(view: SweepView, setting: str) -> Board:
     shown = min(SHOWN, max(sum(1 for row in rows if row.rank), 1))
     return Board(
         setting=setting,
-        answer=answer(view, setting),
-        decided=bool((report.get("verdict") or {}).get("reason")),
+        answer=_answer(view, setting),
+        decided=bool(verdict.get("reason")),
         scale="" if ruler.steps or not place else f"{ruler.low:.2f} to {ruler.high:.2f} cm",
         fields=view.fields,
         columns=[metric_name(metric) for metric in known],
@@ -91,14 +92,13 @@ def _board(view: SweepView, setting: str) -> Board:
         folded=rows[shown:],
         left_out=max(len(points) - SHOWN - FOLDED, 0),
         lines=[redacted(str(text)) for text in report.get("lines") or []],
-        tests=_tests(report.get("verdict") or {}),
+        tests=_tests(verdict),
     )
 
 
-def answer(view: SweepView, setting: str) -> str:
+def _answer(view: SweepView, setting: str) -> str:
     """The verdict's sentence or, before there is one, how things stand."""
-    reason = (view.reports.get(setting, {}).get("verdict") or {}).get("reason")
-    if reason:
+    if reason := view.verdict(setting).get("reason"):
         return str(reason)
     finished = [point for point in view.points[setting] if point.finished]
     if not finished:
@@ -121,16 +121,12 @@ def _row(
     ruler: Ruler,
 ) -> BoardRow:
     finished = point.finished
-    first = point.trials[0]
     spans = []
-    for trial in sorted(finished, key=lambda t: t.params.get("seed", 0)):
+    for trial in _by_seed(point):
         low, high = _bounds(intervals.get(trial.identity))
         if math.isfinite(low):
             seed = f"seed {plain(trial.params.get('seed', 0))}: " if len(finished) > 1 else ""
             spans.append(f"{seed}{low:.2f} to {high:.2f}")
-
-    def mean(metric: str) -> float:
-        return point.mean(metric) if finished else figure(first, metric)
 
     seeds = str(len(finished))
     if 0 < len(finished) < len(point.trials):
@@ -140,21 +136,25 @@ def _row(
         rank=rank,
         badges=badges,
         params=[plain(point.params[name]) if name in point.params else UNKNOWN for name in view.fields],
-        mpjpe=told("mpjpe_cm", mean("mpjpe_cm"), unit=False),
+        mpjpe=told("mpjpe_cm", point.figure("mpjpe_cm"), unit=False),
         spread=told("mpjpe_cm", point.spread("mpjpe_cm"), unit=False),
         intervals=spans,
         plot=_plot(point, intervals, ruler),
-        cells=[told(metric, mean(metric), unit=False) for metric in known],
+        cells=[told(metric, point.figure(metric), unit=False) for metric in known],
         seeds=seeds if finished else UNKNOWN,
         epochs=str(max(trial.epochs for trial in point.trials)),
         status=point.status,
-        title=point.label() if finished else trial_label(first),
+        title=point.label(),
     )
 
 
 def _badges(view: SweepView, point: Point, on_front: set[int]) -> list[str]:
     said = view.said_of(point.setting, point.params)
     return [*([said] if said else []), *(["front"] if point.number in on_front else [])]
+
+
+def _by_seed(point: Point) -> list[TrialRecord]:
+    return sorted(point.finished, key=lambda trial: trial.params.get("seed", 0))
 
 
 def _bounds(interval: Any) -> tuple[float, float]:
@@ -179,7 +179,7 @@ def _plot_ruler(points: list[Point], intervals: Mapping[str, Any]) -> Ruler:
 def _plot(point: Point, intervals: Mapping[str, Any], ruler: Ruler) -> Markup:
     """A dot and a bar for each finished trial of a configuration, on its setting's scale."""
     drawn = []
-    for i, trial in enumerate(sorted(point.finished, key=lambda t: t.params.get("seed", 0))):
+    for i, trial in enumerate(_by_seed(point)):
         y, x = _PLOT_LINE * (i + 0.5), 4 + (_PLOT_WIDTH - 8) * ruler.at(figure(trial, "mpjpe_cm"))
         low, high = _bounds(intervals.get(trial.identity))
         if math.isfinite(low):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import statistics
 from dataclasses import dataclass
 
 from sweeps.ledger import TrialRecord
-from sweeps.report_curves import Card, few, series
-from sweeps.report_ruler import Frame, Ruler, line, mark
+from sweeps.report_chart import Card, Frame, Ruler, few, line, mark
+from sweeps.report_curves import series
 from sweeps.report_view import SweepView
-from sweeps.report_words import counted
+from sweeps.report_words import counted, mean
 from sweeps.selection import words
 
 # Rows of the table; lines of a chart.
@@ -82,7 +81,10 @@ def _codebook(identity: str, users: list[TrialRecord]) -> Codebook:
 
 
 def by_size(books: list[Codebook]) -> list[tuple[str, int, float, float, float]]:
-    """Rows for each codebook size, or, where there are many, from one power of two to the next: how many, and the means of perplexity, live share and reconstruction (cm)."""
+    """Rows for each codebook size or, where there are many, from one power of two to the next.
+
+    A row has the size, how many there are, and their mean perplexity, live share and reconstruction (cm).
+    """
     sizes = {book.codes or 0 for book in books}
 
     def label(codes: int) -> str:
@@ -94,8 +96,8 @@ def by_size(books: list[Codebook]) -> list[tuple[str, int, float, float, float]]
     rows = []
     for name in dict.fromkeys(map(label, sorted(sizes))):
         of_size = [book for book in books if label(book.codes or 0) == name]
-        perplexity, live = _mean([b.perplexity for b in of_size]), _mean([b.live for b in of_size])
-        reconstruction_cm = _mean([b.reconstruction_cm for b in of_size])
+        perplexity, live = mean([b.perplexity for b in of_size]), mean([b.live for b in of_size])
+        reconstruction_cm = mean([b.reconstruction_cm for b in of_size])
         rows.append((name, len(of_size), perplexity, live, reconstruction_cm))
     return rows
 
@@ -138,13 +140,8 @@ def _sizes(frame: Frame, ends: list[tuple[int | None, float]]) -> list[str]:
     drawn: list[str] = []
     taken: list[float] = []
     for codes in sorted({codes for codes, _ in ends if codes}, reverse=True):
-        y = frame.up(_mean([value for own, value in ends if own == codes])) + 4
+        y = frame.up(mean([value for own, value in ends if own == codes])) + 4
         if all(abs(y - other) >= 11 for other in taken):
             taken.append(y)
             drawn.append(f'<text x="{frame.width - frame.right + 5}" y="{y:.1f}">{codes}</text>')
     return drawn
-
-
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return statistics.fmean(known) if known else math.nan

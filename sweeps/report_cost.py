@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeps.ledger import TrialRecord
-from sweeps.report_curves import STAGES
 from sweeps.report_sessions import Session, is_own, sessions, worker_range
-from sweeps.report_view import SweepView
+from sweeps.report_view import STAGES, SweepView
 from sweeps.report_words import figure
 
 
@@ -45,13 +45,12 @@ class Cost:
         return self.spent_s / self.naive_s if self.naive_s > 0 else math.nan
 
     def stage_total(self, stage: str) -> float:
-        return sum(stages.get(stage, 0.0) for stages in self.stage_s.values())
+        return sum(stages[stage] for stages in self.stage_s.values())
 
 
 def cost(view: SweepView) -> Cost:
     """All of it, from the trials' records and the sessions' notes."""
     own = [trial for trial in view.trials if is_own(view, trial)]
-    rest = [trial for trial in view.trials if not is_own(view, trial)]
     found = sessions(view)
     used = [trial for trial in view.trials if trial.codebook]
     naive = _naive(view)
@@ -64,12 +63,12 @@ def cost(view: SweepView) -> Cost:
         repeats_s=sum(trial.seconds for trial in own if trial.phase == "repeat"),
         failed_s=sum(trial.seconds for trial in own if trial.status == "failed"),
         naive_s=sum(sum(stages.values()) for _, stages in naive) if naive else math.nan,
-        saved_s=_saved(view, naive),
+        saved_s=_saved(view, own, naive),
         worker_hours=_worker_hours(view, own),
         device=found[-1].device if found else "",
         usd=_usd(view, own, found),
         held_usd=_held_usd(found),
-        others=len(rest),
+        others=len(view.trials) - len(own),
         codebooks=len({trial.codebook for trial in used}),
         codebooks_trained=len(
             {t.codebook for t in used if is_own(view, t) and "codebook" in t.stage_seconds}
@@ -102,10 +101,7 @@ def _naive(view: SweepView) -> list[tuple[TrialRecord, dict[str, float]]]:
     if not timed or not view.budget:
         return []
     epoch_s = _Known(timed, lambda t: t.stage_seconds["predictor"] / t.epochs if t.epochs else math.nan)
-    before = {
-        stage: _Known(timed, lambda t, stage=stage: t.stage_seconds.get(stage, math.nan))  # type: ignore[misc]
-        for stage in ("codebook", "indexer")
-    }
+    before = {stage: _Known(timed, functools.partial(_stage_s, stage)) for stage in ("codebook", "indexer")}
     found = []
     for trial in view.trials:
         if trial.status not in ("finished", "stopped"):
@@ -115,6 +111,10 @@ def _naive(view: SweepView) -> list[tuple[TrialRecord, dict[str, float]]]:
             stages[stage] = known.of(trial) if trial.codebook else 0.0
         found.append((trial, stages))
     return found
+
+
+def _stage_s(stage: str, trial: TrialRecord) -> float:
+    return trial.stage_seconds.get(stage, math.nan)
 
 
 class _Known:
@@ -138,7 +138,9 @@ class _Known:
         return [("trial", trial.identity), *book, ("setting", trial.setting), ()]
 
 
-def _saved(view: SweepView, naive: list[tuple[TrialRecord, dict[str, float]]]) -> dict[str, float]:
+def _saved(
+    view: SweepView, own: Sequence[TrialRecord], naive: Sequence[tuple[TrialRecord, dict[str, float]]]
+) -> dict[str, float]:
     """Why less was spent than naive training had: seconds by cause, below zero where it cost more."""
     saved = {
         "trials of other sweeps": 0.0,
@@ -155,7 +157,6 @@ def _saved(view: SweepView, naive: list[tuple[TrialRecord, dict[str, float]]]) -
                 saved[f"{stage}s shared"] += stages[stage]
         if trial.status == "stopped":
             saved["stopped early"] += stages["predictor"] - trial.stage_seconds.get("predictor", 0.0)
-    own = [trial for trial in view.trials if is_own(view, trial)]
     ended = [trial for trial in own if trial.status in ("finished", "stopped")]
     saved["loading, waiting, starting again"] = -_stages(ended)["other"]
     saved["failed and unfinished trials"] = sum(t.seconds for t in ended) - sum(t.seconds for t in own)

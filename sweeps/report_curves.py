@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
-from markupsafe import Markup
+from numpy.typing import NDArray
 
 from sweeps.ledger import TrialRecord
-from sweeps.report_ruler import Frame, Ruler, line, mark
-from sweeps.report_view import SweepView, trial_label
+from sweeps.report_chart import CROWDED, Card, Frame, Ruler, few, line, mark, thinned
+from sweeps.report_view import STAGES, SweepView, trial_label
 from sweeps.report_words import counted, finite, told
 
 # Of the whole page, shared by its settings; points of one curve.
 MOST_CURVES, MOST_LOSSES, MOST_POINTS = 1200, 240, 32
-# So many lines of a chart are drawn thinner.
-CROWDED = 60
-T = TypeVar("T")
-STAGES = ("codebook", "indexer", "predictor")
 
-
-@dataclass(frozen=True)
-class Card:
-    """A chart with its heading and what must be said beside it."""
-
-    title: str
-    chart: Markup
-    note: str = ""
+Series = list[tuple[int, float]]  # epoch and value
 
 
 def curve_cards(view: SweepView) -> list[Card]:
@@ -37,20 +24,19 @@ def curve_cards(view: SweepView) -> list[Card]:
     most = max(MOST_CURVES // max(len(view.settings), 1), 40)
     cards = []
     for setting in view.settings:
-        trials = [t for point in view.points[setting] for t in point.trials if _finite_curve(t)]
-        if trials:
-            cards.append(_curves(view, setting, trials, most))
+        trials = [trial for point in view.points[setting] for trial in point.trials]
+        curves = [(trial, curve) for trial in trials if (curve := _finite_curve(trial))]
+        if curves:
+            cards.append(_curves(view, setting, curves, most))
     return cards
 
 
-def _curves(view: SweepView, setting: str, trials: list[TrialRecord], most: int) -> Card:
-    curves = {id(trial): _finite_curve(trial) for trial in trials}
-    values = np.array([v for curve in curves.values() for _, v in curve])
-    # A few wild first epochs must not flatten what is of interest.
-    high = float(np.percentile(values, 97)) if len(values) > 30 else float(values.max())
-    shown = thinned(trials, most)
+def _curves(view: SweepView, setting: str, curves: list[tuple[TrialRecord, Series]], most: int) -> Card:
+    values = np.array([v for _, curve in curves for _, v in curve])
+    high = _upper_edge(values)
+    shown = thinned(curves, most)
     frame = Frame(
-        x=Ruler.over([1, max(view.budget, 1), *(epoch for c in curves.values() for epoch, _ in c)]),
+        x=Ruler.over([1, max(view.budget, 1), *(epoch for _, curve in curves for epoch, _ in curve)]),
         y=Ruler.over([float(values.min()), high]),
         x_unit="epoch of the predictor",
         y_unit="validation MPJPE, cm",
@@ -60,48 +46,44 @@ def _curves(view: SweepView, setting: str, trials: list[TrialRecord], most: int)
     ends: list[str] = []
     many = " many" if len(shown) > CROWDED else ""
     # The best last, so that it lies on top.
-    for trial in reversed(shown):
-        curve = [(frame.across(e), frame.up(v)) for e, v in few(curves[id(trial)], MOST_POINTS)]
+    for trial, curve in reversed(shown):
+        points = [(frame.across(e), frame.up(v)) for e, v in few(curve, MOST_POINTS)]
         kind = "best" if view.said_of(setting, trial.params) == "chosen" else trial.status
-        body = f'<path class="curve {kind}{many}" d="{line(curve)}"/>'
-        x, y = curve[-1]
+        body = f'<path class="curve {kind}{many}" d="{line(points)}"/>'
+        x, y = points[-1]
         if trial.status == "stopped":
             body += f'<circle class="end" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
         elif trial.status == "failed":
             body += f'<path class="cross" d="M{x - 3:.1f} {y - 3:.1f}l6 6m0-6l-6 6"/>'
-        elif len(curve) == 1:
+        elif len(points) == 1:
             body += f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>'
         (ends if kind == "best" else drawn).append(mark(view.number(trial), trial_label(trial), body))
     notes = []
-    if len(shown) < len(trials):
+    if len(shown) < len(curves):
         notes.append(
-            f"{len(shown)} of {counted(len(trials), 'curve')}: the best, and of the others evenly by rank"
+            f"{len(shown)} of {counted(len(curves), 'curve')}: the best, and of the others evenly by rank"
         )
     if beyond := int((values > high).sum()):
         notes.append(f"{counted(beyond, 'value')} above {told('mpjpe_cm', high)} drawn at the upper edge")
-    stopped = sum(trial.status == "stopped" for trial in trials)
-    spoken = f"{setting}: {len(trials)} learning curves, {stopped} of them stopped early; best {values.min():.2f} cm"
+    stopped = sum(trial.status == "stopped" for trial, _ in curves)
+    spoken = f"{setting}: {len(curves)} learning curves, {stopped} of them stopped early; best {values.min():.2f} cm"
     return Card(setting, frame.svg([*drawn, *ends], spoken), "; ".join(notes))
 
 
 def loss_cards(view: SweepView) -> list[Card]:
     """The training loss by epoch of each stage, all settings together, a card a stage that any trial trained."""
+    trials = [trial for points in view.points.values() for point in points for trial in point.trials]
     cards = []
     for stage in STAGES:
-        losses: dict[int, tuple[TrialRecord, list[tuple[int, float]]]] = {}
-        for setting in view.settings:
-            for point in view.points[setting]:
-                for trial in point.trials:
-                    if found := series(trial, stage, "loss"):
-                        losses[id(trial)] = (trial, found)
+        losses = [(trial, found) for trial in trials if (found := series(trial, stage, "loss"))]
         if losses:
-            cards.append(_losses(view, stage, list(losses.values())))
+            cards.append(_losses(view, stage, losses))
     return cards
 
 
-def _losses(view: SweepView, stage: str, losses: list[tuple[TrialRecord, list[tuple[int, float]]]]) -> Card:
+def _losses(view: SweepView, stage: str, losses: list[tuple[TrialRecord, Series]]) -> Card:
     values = np.array([v for _, found in losses for _, v in found])
-    high = float(np.percentile(values, 97)) if len(values) > 30 else float(values.max())
+    high = _upper_edge(values)
     log = bool(values.min() > 0 and high > 20 * values.min())
     shown = thinned(losses, MOST_LOSSES)
     frame = Frame(
@@ -111,19 +93,17 @@ def _losses(view: SweepView, stage: str, losses: list[tuple[TrialRecord, list[tu
         y_unit="training loss" + (", by magnitude" if log else ""),
         height=180,
     )
-    colours = {setting: i % 6 for i, setting in enumerate(view.settings)}
     drawn = []
     for trial, found in shown:
         path = line([(frame.across(e), frame.up(v)) for e, v in few(found, MOST_POINTS)])
         title = f"{trial_label(trial)} · loss {found[-1][1]:.4g} after epoch {found[-1][0]}"
-        drawn.append(
-            mark(view.number(trial), title, f'<path class="curve s{colours[trial.setting]}" d="{path}"/>')
-        )
+        body = f'<path class="curve s{view.colours[trial.setting]}" d="{path}"/>'
+        drawn.append(mark(view.number(trial), title, body))
     note = f"{len(shown)} of {counted(len(losses), 'training')}" if len(shown) < len(losses) else ""
     return Card(stage, frame.svg(drawn, f"training loss of the {stage} in {len(losses)} trainings"), note)
 
 
-def series(trial: TrialRecord, stage: str, name: str) -> list[tuple[int, float]]:
+def series(trial: TrialRecord, stage: str, name: str) -> Series:
     """(epoch, value) of one figure of a stage, where it is a finite number; the last word on an epoch counts."""
     found: dict[int, float] = {}
     for entry in trial.history:
@@ -132,18 +112,10 @@ def series(trial: TrialRecord, stage: str, name: str) -> list[tuple[int, float]]
     return sorted(found.items())
 
 
-def few(points: Sequence[T], most: int) -> list[T]:
-    """At most so many of them, evenly spread, the first and the last included."""
-    if len(points) <= most:
-        return list(points)
-    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
-
-
-def thinned(ranked: Sequence[T], most: int) -> list[T]:
-    """At most so many: the best tenth of the places for the best, the others evenly from the rest."""
-    best = max(most // 10, 1)
-    return [*ranked[:best], *few(ranked[best:], most - best)] if len(ranked) > most else list(ranked)
-
-
-def _finite_curve(trial: TrialRecord) -> list[tuple[int, float]]:
+def _finite_curve(trial: TrialRecord) -> Series:
     return [(epoch, value) for epoch, value in trial.curve if math.isfinite(value)]
+
+
+def _upper_edge(values: NDArray[Any]) -> float:
+    """Of the chart: a few wild first epochs must not flatten what is of interest."""
+    return float(np.percentile(values, 97) if len(values) > 30 else values.max())

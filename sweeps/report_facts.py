@@ -9,7 +9,7 @@ from typing import Any
 from sweeps.ledger import TrialRecord
 from sweeps.redacted import redacted
 from sweeps.report_view import SweepView
-from sweeps.report_words import called
+from sweeps.report_words import called, listed
 from sweeps.selection import words
 
 # Trials named for each reason, and reasons in all.
@@ -52,13 +52,11 @@ class Trouble:
 
 def question(view: SweepView) -> str:
     """What the sweep asks, in a sentence."""
-    fields = [called(name) for name in view.fields]
-    what = (
-        " and ".join([", ".join(fields[:-1]), fields[-1]] if len(fields) > 1 else fields) or "configuration"
-    )
-    to = [_NOVEL.get(setting.partition(":")[0], setting) for setting in view.settings]
-    where = " and ".join([", ".join(dict.fromkeys(to[:-1])), to[-1]] if len(set(to)) > 1 else to[:1])
-    return f"Which {what} {'generalise' if len(fields) > 1 else 'generalises'} best to {where or 'what'}?"
+    what = listed([called(name) for name in view.fields]) or "configuration"
+    # Folds of one setting ask for the same.
+    to = dict.fromkeys(_NOVEL.get(setting.partition(":")[0], setting) for setting in view.settings)
+    verb = "generalise" if len(view.fields) > 1 else "generalises"
+    return f"Which {what} {verb} best to {listed(list(to)) or 'what'}?"
 
 
 def failures(view: SweepView) -> list[Trouble]:
@@ -81,9 +79,7 @@ def _by_reason(trials: list[TrialRecord], unknown: str) -> list[Trouble]:
             reason=redacted(reason),
             count=len(of_reason),
             trials=[
-                f"{t.setting}: {words(t.params)}, {t.attempts} attempts, {t.epochs} epochs"
-                if t.attempts != 1
-                else f"{t.setting}: {words(t.params)}, {t.epochs} epochs"
+                f"{t.setting}: {words(t.params)}, {f'{t.attempts} attempts, ' if t.attempts != 1 else ''}{t.epochs} epochs"
                 for t in of_reason[:_MOST_NAMED]
             ],
             left_out=max(len(of_reason) - _MOST_NAMED, 0),

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sweeps.pareto import non_dominated
-from sweeps.report_curves import Card, thinned
-from sweeps.report_ruler import Frame, Ruler, line, mark
+from sweeps.report_chart import Card, Frame, Ruler, line, mark, thinned
 from sweeps.report_view import Point, SweepView
 from sweeps.report_words import counted, metric_name, told
 from sweeps.space import OBJECTIVES, Objective
@@ -20,7 +19,6 @@ _MOST_DOTS = 300
 
 def front(points: Sequence[Point], objectives: Sequence[Objective]) -> list[Point]:
     """The configurations that none other beats in one figure without being worse in another; equal ones all stay."""
-
     losses = [[p.mean(o.metric) * (1 if o.mode == "min" else -1) for o in objectives] for p in points]
     kept = non_dominated(np.array(losses, dtype=np.float64).reshape(len(points), len(objectives)))
     return [point for point, on_front in zip(points, kept, strict=True) if on_front]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from sweeps.report_ruler import mark, svg
+from sweeps.report_chart import mark, svg
 from sweeps.report_view import Point, SweepView
 from sweeps.report_words import called, figure
 from sweeps.selection import plain, words

@@ -11,7 +11,7 @@ import math
 import warnings
 from typing import Any
 
-from sweeps.report_view import SweepView
+from sweeps.report_view import Point, SweepView
 from sweeps.report_words import metric_name
 from sweeps.space import Axis
 
@@ -22,7 +22,7 @@ _TREES = 32
 
 def importance(view: SweepView, setting: str, metric: str = "mpjpe_cm") -> dict[str, float]:
     """Field -> share of the explained variance, largest first; empty where there is too little to judge by."""
-    points = [p for p in view.points[setting] if p.finished and math.isfinite(p.mean(metric))]
+    points = _comparable(view, setting, metric)
     points = points[:: max(1, math.ceil(len(points) / MOST))]
     axes = [a for a in view.axes if len({p.params.get(a.field) for p in points}) > 1]
     if len(points) < LEAST or len(axes) < 2 or len({p.mean(metric) for p in points}) < 2:
@@ -31,7 +31,10 @@ def importance(view: SweepView, setting: str, metric: str = "mpjpe_cm") -> dict[
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     codes = {axis.field: _code(axis, [p.params[axis.field] for p in points]) for axis in axes}
-    distributions = {name: _distribution(list(code.values())) for name, code in codes.items()}
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        name: optuna.distributions.FloatDistribution(min(code.values()), max(code.values()))
+        for name, code in codes.items()
+    }
     study = optuna.create_study()
     study.add_trials(
         [
@@ -53,12 +56,16 @@ def importance(view: SweepView, setting: str, metric: str = "mpjpe_cm") -> dict[
 
 def why_not(view: SweepView, setting: str, metric: str = "mpjpe_cm") -> str:
     """Why there is no importance, in a sentence."""
-    points = [p for p in view.points[setting] if p.finished and math.isfinite(p.mean(metric))]
+    points = _comparable(view, setting, metric)
     if len(view.axes) < 2:
         return "One field alone was searched: it is all that can matter."
     if len(points) < LEAST:
         return f"{len(points)} finished configurations are too few: importance needs {LEAST} with {metric_name(metric)}."
     return f"No importance: the finished configurations do not differ in two fields and in {metric_name(metric)}."
+
+
+def _comparable(view: SweepView, setting: str, metric: str) -> list[Point]:
+    return [point for point in view.points[setting] if math.isfinite(point.mean(metric))]
 
 
 def _code(axis: Axis, values: list[Any]) -> dict[Any, float]:
@@ -68,9 +75,3 @@ def _code(axis: Axis, values: list[Any]) -> dict[Any, float]:
         places = [*axis.choices, *(v for v in dict.fromkeys(values) if v not in axis.choices)]
         return {value: float(places.index(value)) for value in values}
     return {value: math.log(value) if axis.log and value > 0 else float(value) for value in values}
-
-
-def _distribution(values: list[float]) -> Any:
-    from optuna.distributions import FloatDistribution
-
-    return FloatDistribution(min(values), max(values))

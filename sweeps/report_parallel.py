@@ -6,10 +6,9 @@ import math
 from html import escape
 from typing import Any
 
-from sweeps.report_curves import CROWDED, Card, thinned
-from sweeps.report_ruler import Ruler, line, mark, svg
-from sweeps.report_view import Point, SweepView, trial_label
-from sweeps.report_words import called, counted, figure, metric_name
+from sweeps.report_chart import CROWDED, Card, Ruler, line, mark, svg, thinned
+from sweeps.report_view import Point, SweepView
+from sweeps.report_words import called, counted, metric_name
 from sweeps.space import OBJECTIVES
 
 _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 262, 50, 50, 46, 14
@@ -18,16 +17,16 @@ _MOST_LINES = 1000  # of the whole page
 
 def parallel_card(view: SweepView, setting: str) -> Card | None:
     """A setting's configurations; None where none has figures. What was stopped counts with where it ended."""
-    points = [p for p in view.points[setting] if math.isfinite(_value(p, "mpjpe_cm"))]
+    points = [p for p in view.points[setting] if math.isfinite(p.figure("mpjpe_cm"))]
     if not points or not view.axes:
         return None
-    metrics = [m for m in OBJECTIVES if any(math.isfinite(_value(p, m)) for p in points)]
+    metrics = [m for m in OBJECTIVES if any(math.isfinite(p.figure(m)) for p in points)]
     rulers = {
         a.field: Ruler.over([p.params[a.field] for p in points if a.field in p.params], log=a.log, few=True)
         for a in view.axes
     }
     for metric in metrics:
-        values = [_value(p, metric) for p in points]
+        values = [p.figure(metric) for p in points]
         rulers[metric] = Ruler.over(values, reverse=OBJECTIVES[metric].mode == "min")
     width = max(420, 96 * (len(rulers) - 1) + _LEFT + _RIGHT)
     places = {n: _LEFT + (width - _LEFT - _RIGHT) * i / max(len(rulers) - 1, 1) for i, n in enumerate(rulers)}
@@ -41,8 +40,7 @@ def parallel_card(view: SweepView, setting: str) -> Card | None:
         if view.said_of(setting, point.params) == "chosen":
             kind = "best"
         path = line([(places[name], _up(rulers[name], at)) for name, at in _values(point, rulers)])
-        title = point.label() if point.finished else trial_label(point.trials[0])
-        drawn.append(mark(point.number, title, f'<path class="curve {kind}{many}" d="{path}"/>'))
+        drawn.append(mark(point.number, point.label(), f'<path class="curve {kind}{many}" d="{path}"/>'))
     for name, x in places.items():
         drawn.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
         heading, _, unit = (metric_name(name) if name in OBJECTIVES else called(name)).partition(", ")
@@ -56,16 +54,12 @@ def parallel_card(view: SweepView, setting: str) -> Card | None:
     return Card(setting, svg(width, _HEIGHT, drawn, spoken), note)
 
 
-def _value(point: Point, metric: str) -> float:
-    return point.mean(metric) if point.finished else figure(point.trials[0], metric)
-
-
 def _values(point: Point, rulers: dict[str, Ruler]) -> list[tuple[str, Any]]:
     """What a line passes through; an axis of which a configuration knows nothing is passed over."""
     found: list[tuple[str, Any]] = []
     for name in rulers:
         if name in OBJECTIVES:
-            if math.isfinite(value := _value(point, name)):
+            if math.isfinite(value := point.figure(name)):
                 found.append((name, value))
         elif name in point.params:
             found.append((name, point.params[name]))

@@ -48,19 +48,15 @@ class Session:
     @property
     def busy_s(self) -> float:
         """Seconds of all places together in which a trial ran there; two on one place at once count once."""
-        return sum(_union(spans) for spans in self.places().values())
+        on_place: dict[str, list[tuple[float, float]]] = {}
+        for trial in self.trials:
+            on_place.setdefault(trial.slot, []).append((trial.began_s, trial.ended_s))
+        return sum(map(_union, on_place.values()))
 
     @property
     def start_s(self) -> float:
         """From joining the cluster to the first trial's begin."""
         return max(self.begins_s - self.at_s, 0.0) if self.trials and self.at_s > 0 else 0.0
-
-    def places(self) -> dict[str, list[tuple[float, float]]]:
-        """Place -> (begin, end) of what ran there."""
-        found: dict[str, list[tuple[float, float]]] = {}
-        for trial in self.trials:
-            found.setdefault(trial.slot, []).append((trial.began_s, trial.ended_s))
-        return found
 
 
 def sessions(view: SweepView) -> list[Session]:

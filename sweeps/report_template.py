@@ -22,7 +22,7 @@ patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line x1="0" y1="0" 
 {% if card.note %}<p class="soft">{{ card.note }}.</p>{% endif %}</div>{% endfor %}
 </div>
 {% endmacro %}
-{% macro keys() %}{% for setting in view.settings %}<span class="keep"><span class="swatch" style="background:var(--s{{ loop.index0 % 6 }})"></span>{{ setting }}</span>{% endfor %}{% endmacro %}
+{% macro keys() %}{% for setting in view.settings %}<span class="keep"><span class="swatch" style="background:var(--s{{ view.colours[setting] }})"></span>{{ setting }}</span>{% endfor %}{% endmacro %}
 {% macro board_rows(rows) %}
 {% for row in rows %}<tr data-t="{{ row.number }}" data-told="{{ row.title }}"{% if "chosen" in row.badges %} class="chosen"{% endif %}>
 <td class="n">{{ row.rank }}</td><td>{% for badge in row.badges %}<span class="badge {{ badge }}">{{ badge }}</span> {% endfor %}</td>
@@ -37,6 +37,10 @@ patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line x1="0" y1="0" 
 <th class="n">MPJPE, cm</th><th class="n">sd over<br>seeds, cm</th><th>95% interval, cm</th><th class="keep">{{ "MPJPE, " ~ board.scale if board.scale else "" }}</th>
 {% for name in board.columns %}<th class="n">{{ name }}</th>{% endfor %}
 <th class="n">seeds</th><th class="n">epochs</th><th>status</th></tr>{% endmacro %}
+{% macro befell(trouble, what, kind) %}
+<div class="finding {{ kind }}"><p><span class="kind">{{ trouble.count }} {{ what }}</span> {{ trouble.reason }}</p>
+<details><summary>which</summary>{% for name in trouble.trials %}<p>{{ name }}</p>{% endfor %}{% if trouble.left_out %}<p class="soft">and {{ trouble.left_out }} more</p>{% endif %}</details></div>
+{% endmacro %}
 <header id="top">
 <h1>{{ view.name }}</h1>
 <p>{{ question }}</p>
@@ -169,12 +173,8 @@ its own measured seconds an epoch. A stage it did not train itself counts what i
 
 <section id="failures">
 <h2>Failures and remarks</h2>
-{% for trouble in failures %}<div class="finding error"><p><span class="kind">{{ trouble.count }} failed</span> {{ trouble.reason }}</p>
-<details><summary>which</summary>{% for name in trouble.trials %}<p>{{ name }}</p>{% endfor %}{% if trouble.left_out %}<p class="soft">and {{ trouble.left_out }} more</p>{% endif %}</details></div>
-{% else %}<p>No trial failed.</p>{% endfor %}
-{% for trouble in remarks %}<div class="finding note"><p><span class="kind">{{ trouble.count }} ended well</span> {{ trouble.reason }}</p>
-<details><summary>which</summary>{% for name in trouble.trials %}<p>{{ name }}</p>{% endfor %}{% if trouble.left_out %}<p class="soft">and {{ trouble.left_out }} more</p>{% endif %}</details></div>
-{% endfor %}
+{% for trouble in failures %}{{ befell(trouble, "failed", "error") }}{% else %}<p>No trial failed.</p>{% endfor %}
+{% for trouble in remarks %}{{ befell(trouble, "ended well", "note") }}{% endfor %}
 </section>
 
 <section id="again">

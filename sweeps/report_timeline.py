@@ -10,7 +10,7 @@ from html import escape
 from markupsafe import Markup
 
 from sweeps.ledger import TrialRecord
-from sweeps.report_ruler import mark, svg
+from sweeps.report_chart import mark, svg
 from sweeps.report_sessions import Session
 from sweeps.report_view import SweepView, trial_label
 from sweeps.report_words import moment, time_told
@@ -34,7 +34,6 @@ def timeline(view: SweepView, found: Sequence[Session]) -> Markup | None:
     room = _WIDTH - left - _RIGHT - _GAP * (len(drawn_sessions) - 1)
     foot = _TOP + row * len(slots)
     place = {slot: _TOP + row * i for i, slot in enumerate(slots)}
-    colours = {setting: i % 6 for i, setting in enumerate(view.settings)}
     drawn: list[str] = []
     if row == 16:
         for slot in slots:
@@ -58,7 +57,7 @@ def timeline(view: SweepView, found: Sequence[Session]) -> Markup | None:
             begin = x + width * (trial.began_s - session.begins_s) / session.span_s
             bars.append((trial, begin, width * (trial.ended_s - trial.began_s) / session.span_s))
         x += width + _GAP
-    drawn += _bars(view, bars, place, row, colours)
+    drawn += _bars(view, bars, place, row)
     spoken = f"timeline: {len(bars)} trials on {len(slots)} places in {len(drawn_sessions)} sessions, {time_told(total_s)} in all"
     return svg(_WIDTH, foot + _FOOT, drawn, spoken)
 
@@ -68,13 +67,12 @@ def _bars(
     bars: Sequence[tuple[TrialRecord, float, float]],
     place: Mapping[str, int],
     row: int,
-    colours: Mapping[str, int],
 ) -> list[str]:
     height = max(row - 3, 2)
     if len(bars) > MOST_BARS:
         paths: dict[str, list[str]] = {}
         for trial, x, width in bars:
-            kind = f"run s{colours[trial.setting]} {trial.status}"
+            kind = f"run s{view.colours[trial.setting]} {trial.status}"
             paths.setdefault(kind, []).append(
                 f"M{x:.1f} {place[trial.slot] + 1}h{max(width, 0.3):.1f}v{height}H{x:.1f}z"
             )
@@ -86,7 +84,9 @@ def _bars(
         if trial.status == "failed" and row == 16:
             body += f'<path class="cross" d="M{x + 3:.1f} {y + 3}l7 7m0-7l-7 7"/>'
         title = f"{trial_label(trial)} · {time_told(trial.ended_s - trial.began_s)} on {_short(trial.slot)} from {moment(trial.began_s)}"
-        drawn.append(mark(view.number(trial), title, body, f"run s{colours[trial.setting]} {trial.status}"))
+        drawn.append(
+            mark(view.number(trial), title, body, f"run s{view.colours[trial.setting]} {trial.status}")
+        )
     return drawn
 
 

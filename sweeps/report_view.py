@@ -11,11 +11,14 @@ from typing import Any
 
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.plan import SweepPlan
-from sweeps.report_words import figure, told
+from sweeps.report_words import figure, mean, told
 from sweeps.selection import params_key, without_seed, words
 from sweeps.space import Axis, Objective
 
 ORDER = ("finished", "stopped", "unfinished", "failed")
+STAGES = ("codebook", "indexer", "predictor")
+# Settings beyond so many take the first one's colour again, and so on.
+_COLOURS = 6
 
 
 @dataclass(frozen=True)
@@ -43,28 +46,27 @@ class Point:
 
     def mean(self, metric: str) -> float:
         """Over the finished seeds; NaN where none knows it."""
-        known = self._known(metric)
-        return statistics.fmean(known) if known else math.nan
+        return mean(figure(trial, metric) for trial in self.finished)
 
     def spread(self, metric: str) -> float:
         """Standard deviation over seeds; NaN where there are fewer than two."""
-        known = self._known(metric)
+        known = [v for trial in self.finished if math.isfinite(v := figure(trial, metric))]
         return statistics.stdev(known) if len(known) > 1 else math.nan
 
-    def _known(self, metric: str) -> list[float]:
-        return [v for v in (figure(trial, metric) for trial in self.finished) if math.isfinite(v)]
+    def figure(self, metric: str) -> float:
+        """The mean or, where none finished, what its best trial came to."""
+        return self.mean(metric) if self.finished else figure(self.trials[0], metric)
 
     def label(self) -> str:
-        """For a tooltip: where, what, and how it did."""
-        what = f"{self.setting} · {words(self.params)}"
-        if self.finished:
-            seeds = f", mean of {len(self.finished)} seeds" if len(self.finished) > 1 else ""
-            return f"{what} · {told('mpjpe_cm', self.mean('mpjpe_cm'))}{seeds}"
-        return f"{what} · {self.status}"
+        """For a tooltip: where, what, and how it did or, where none finished, how its best trial did."""
+        if not self.finished:
+            return trial_label(self.trials[0])
+        seeds = f", mean of {len(self.finished)} seeds" if len(self.finished) > 1 else ""
+        return f"{self.setting} · {words(self.params)} · {told('mpjpe_cm', self.mean('mpjpe_cm'))}{seeds}"
 
 
 def trial_label(trial: TrialRecord) -> str:
-    """The same of one trial, its seed included."""
+    """For a tooltip: the same of one trial, its seed included."""
     how = "" if trial.status == "finished" else f" · {trial.status}"
     if trial.status == "stopped":
         how = f" · stopped after epoch {trial.epochs}"
@@ -133,9 +135,18 @@ class SweepView:
     def number(self, trial: TrialRecord) -> int:
         return self.numbers[trial.setting, trial.identity]
 
+    @functools.cached_property
+    def colours(self) -> dict[str, int]:
+        """Setting -> the number of its colour in the page's style."""
+        return {setting: i % _COLOURS for i, setting in enumerate(self.settings)}
+
+    def verdict(self, setting: str) -> Mapping[str, Any]:
+        """The setting's verdict; empty where there is none yet."""
+        return self.reports.get(setting, {}).get("verdict") or {}
+
     def said_of(self, setting: str, params: dict[str, Any]) -> str:
         """What the setting's verdict says of a configuration: "chosen", "tied" or nothing."""
-        verdict = self.reports.get(setting, {}).get("verdict") or {}
+        verdict = self.verdict(setting)
         key = params_key(params)
         if key == verdict.get("winner"):
             return "chosen"
@@ -172,5 +183,5 @@ def _by_figure(trial: TrialRecord) -> tuple[int, float]:
 def _by_rank(point: Point) -> tuple[int, int, float]:
     if point.finished:
         return 0, -len(point.finished), point.mean("mpjpe_cm")
-    value = figure(point.trials[0], "mpjpe_cm")
+    value = point.figure("mpjpe_cm")
     return 1 + ORDER.index(point.status), 0, value if math.isfinite(value) else math.inf

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,11 +15,9 @@ UNKNOWN = "–"
 # Fields of a trial that a reader knows by another word; the rest is called as in TrialConfig.
 _CALLED = {"codes": "codebook size", "decoder_depth": "decoder depth"}
 # Metric -> what it is called and its unit.
-METRICS = {
+_METRICS = {
     "mpjpe_cm": ("MPJPE", "cm"),
     "contact_f1": ("contact F1", "share"),
-    "contact_precision": ("contact precision", "share"),
-    "contact_recall": ("contact recall", "share"),
     "parameters": ("parameters", "weights"),
     "latency_ms": ("latency", "ms"),
     "peak_memory_mb": ("peak memory", "MB"),
@@ -25,8 +25,6 @@ METRICS = {
 _DECIMALS = {
     "mpjpe_cm": 2,
     "contact_f1": 3,
-    "contact_precision": 3,
-    "contact_recall": 3,
     "latency_ms": 1,
     "peak_memory_mb": 0,
 }
@@ -38,7 +36,7 @@ def called(field: str) -> str:
 
 def metric_name(metric: str) -> str:
     """`MPJPE, cm`."""
-    name, unit = METRICS.get(metric, (metric.replace("_", " "), ""))
+    name, unit = _METRICS.get(metric, (metric.replace("_", " "), ""))
     return f"{name}, {unit}" if unit else name
 
 
@@ -54,6 +52,12 @@ def finite(value: Any) -> float:
     return float(value)
 
 
+def mean(values: Iterable[float]) -> float:
+    """Of those that are finite; NaN where none is."""
+    known = [value for value in values if math.isfinite(value)]
+    return statistics.fmean(known) if known else math.nan
+
+
 def told(metric: str, value: float, *, unit: bool = True) -> str:
     """A metric's value as text, `5.31 cm`; a dash where it is unknown."""
     if not math.isfinite(value):
@@ -61,7 +65,7 @@ def told(metric: str, value: float, *, unit: bool = True) -> str:
     if metric == "parameters":
         return short(value)
     text = f"{value:.{_DECIMALS[metric]}f}" if metric in _DECIMALS else f"{value:.4g}"
-    word = METRICS.get(metric, ("", ""))[1]
+    word = _METRICS.get(metric, ("", ""))[1]
     return f"{text} {word}" if unit and word not in ("", "share") else text
 
 
@@ -79,14 +83,7 @@ def time_told(seconds: float) -> str:
     return duration(seconds) if math.isfinite(seconds) and seconds >= 0 else UNKNOWN
 
 
-def hours(seconds: float) -> str:
-    """Hours with three digits, `0.0123`, however few they are."""
-    return f"{seconds / 3600:.3g}" if math.isfinite(seconds) else UNKNOWN
-
-
-def usd(amount: float | None) -> str:
-    if amount is None or not math.isfinite(amount):
-        return "unknown"
+def usd(amount: float) -> str:
     return f"USD {amount:,.2f}" if amount >= 1 else f"USD {amount:.3g}"
 
 
@@ -97,6 +94,11 @@ def share(value: float) -> str:
 def moment(at_s: float) -> str:
     """A Unix time as `2026-03-01 12:30 UTC`."""
     return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC" if at_s > 0 else UNKNOWN
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

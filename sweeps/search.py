@@ -34,9 +34,8 @@ class Started:
     record: TrialRecord
     slot: str = ""
     claims: list[tuple[str, str]] = field(default_factory=list)
-    stages: dict[str, str] | None = (
-        None  # identities of those that can be shared, once they have been asked for
-    )
+    # Identities of those that can be shared, once they have been asked for.
+    stages: dict[str, str] | None = None
     looked_s: float = 0.0
 
 
@@ -85,11 +84,11 @@ class SweepSearch(Searcher):
         if slot is None:
             return None
         counts = {setting: 0 for setting in self._wishes}
-        for started in self._running.values():
-            counts[started.candidate.setting] += 1
+        for running in self._running.values():
+            counts[running.candidate.setting] += 1
         for setting in sorted(counts, key=lambda s: counts[s]):
-            if (found := self._startable(setting)) is not None:
-                started = found
+            started = self._startable(setting)
+            if started is not None:
                 started.slot = slot
                 self._running[started.record.identity] = started
                 return {**self._job(started), "slot": slot}
@@ -122,48 +121,58 @@ class SweepSearch(Searcher):
         elif record.status != "unfinished":
             self._wishes[started.candidate.setting].ended(started.candidate, record)
 
-    def started(self, identity: str) -> Started:
-        return self._running[identity]
-
     def _finished(self) -> bool:
         return not self._running and not self._deferred and all(w.done for w in self._wishes.values())
 
     def _startable(self, setting: str) -> Started | None:
         """A trial of the setting that may start now."""
-        mine = [d for d in self._deferred if d.candidate.setting == setting]
-        for deferred in mine:
+        return self._deferred_startable(setting) or self._new_startable(setting)
+
+    def _deferred_startable(self, setting: str) -> Started | None:
+        """One that has waited, and need not any more."""
+        for deferred in self._deferred_of(setting):
             if time.monotonic() - deferred.looked_s >= _LOOK_EVERY_S and self._claimed(deferred):
                 self._deferred.remove(deferred)
-                if self._settled(deferred):
-                    continue
-                return deferred
+                if not self._settled(deferred):
+                    return deferred
+        return None
+
+    def _new_startable(self, setting: str) -> Started | None:
+        """The next wish that need not wait; those that must are deferred."""
         begun_s = time.monotonic()
         if begun_s - self._in_vain_s.get(setting, -math.inf) < _LOOK_EVERY_S:
             return None
         # Hardly more than can start: what waits here has been taken out of the search.
         most = self._slots.count // len(self._wishes)
-        while len([d for d in self._deferred if d.candidate.setting == setting]) <= most:
+        while len(self._deferred_of(setting)) <= most:
             candidate = self._wishes[setting].next()
             if candidate is None:
                 return None
-            try:
-                started = Started(candidate, self._announce(candidate))
-            except ConfigError as error:
-                failed = TrialRecord("", setting, candidate.phase, candidate.params)
-                failed.status, failed.reason = "failed", str(error)
-                self._wishes[setting].ended(candidate, failed)
-                continue
-            if self._settled(started):
+            started = self._announced(candidate)
+            if started is None or self._settled(started):
                 continue
             if self._claimed(started):
                 if not self._settled(started):
                     return started
-            else:
-                self._deferred.append(started)
-                if time.monotonic() - begun_s >= _SEARCH_S:
-                    self._in_vain_s[setting] = time.monotonic()
-                    break
+                continue
+            self._deferred.append(started)
+            if time.monotonic() - begun_s >= _SEARCH_S:
+                self._in_vain_s[setting] = time.monotonic()
+                return None
         return None
+
+    def _announced(self, candidate: Candidate) -> Started | None:
+        """The candidate in the ledger; None where its fields cannot go together, which the search is told."""
+        try:
+            return Started(candidate, self._announce(candidate))
+        except ConfigError as error:
+            failed = TrialRecord("", candidate.setting, candidate.phase, candidate.params)
+            failed.status, failed.reason = "failed", str(error)
+            self._wishes[candidate.setting].ended(candidate, failed)
+            return None
+
+    def _deferred_of(self, setting: str) -> list[Started]:
+        return [deferred for deferred in self._deferred if deferred.candidate.setting == setting]
 
     def _settled(self, started: Started) -> bool:
         """Whether the trial has been finished elsewhere, and needs no slot."""

@@ -41,10 +41,6 @@ class Configuration:
         return words(self.params)
 
     @property
-    def seeds(self) -> tuple[int, ...]:
-        return tuple(sorted(trial.params["seed"] for trial in self.trials))
-
-    @property
     def mpjpe_cm(self) -> float:
         """Mean over seeds."""
         return self.mean("mpjpe_cm")
@@ -139,16 +135,6 @@ def next_seeds(
         half = max(_STAY, (len(standing) + 1) // 2)
         standing = [c.params for c in rank(records)[:half]]
     return []
-
-
-def repeats_at_most(*, seeds: int, finalists: int) -> int:
-    """How many repeats `next_seeds` asks for in all, where as many configurations finish the search."""
-    count, trained, standing = 0, 1, finalists
-    while trained < seeds:
-        more = min(2 * trained, seeds) - trained
-        count, trained = count + more * standing, trained + more
-        standing = min(standing, max(_STAY, (standing + 1) // 2))
-    return count
 
 
 def _searched(trials: Iterable[TrialRecord]) -> list[Configuration]:

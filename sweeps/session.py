@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shlex
@@ -10,8 +9,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,21 +18,21 @@ from ray.tune.schedulers import TrialScheduler
 
 from sweeps.capacity import Workers
 from sweeps.claims import Claims
+from sweeps.conduct import Conduct
 from sweeps.errors import SweepError
 from sweeps.halt import Halt
-from sweeps.ledger import PATIENCE_S, Ledger, TrialRecord
+from sweeps.ledger import Ledger, TrialRecord
 from sweeps.live import write_live
 from sweeps.patience import PatientStore
 from sweeps.plan import Plan
-from sweeps.prices import NO_LIMIT, Budget
 from sweeps.progress import Progress
+from sweeps.ray_cluster import connect
 from sweeps.recorder import Recorder
 from sweeps.redacted import redacted
 from sweeps.run import run_trials
 from sweeps.search import Started, SweepSearch
 from sweeps.slots import Slots
 from sweeps.tracking import Tracking
-from sweeps.warm_group import IDLE_S
 from sweeps.wishes import Candidate, Wishes
 from trainables.code_digest import code_digest
 from trainables.trial_config import stage_identities, trial_identity
@@ -42,27 +40,9 @@ from zoo.errors import ObjectMissing, StoreError
 from zoo.store import Store
 
 Trials = dict[str, TrialRecord]
-_HEAD_TIMEOUT_S = 10.0
 _LIVE_EVERY_S = 5.0
 # A dead driver's claim on the name comes over after 20 s.
 _NAME_TIMEOUT_S = 30.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Conduct:
-    """How a plan is carried out; nothing of it changes what a trial comes to.
-
-    `parallel` trials at once (None: as many as the cluster has places for), `budget` over all runs, `hang_after_s` until
-    an epoch counts as hung, `idle_s` until workers without a trial give their place back, `train` in place of
-    trainables.trial.train_trial.
-    """
-
-    parallel: int | None = None
-    budget: Budget = NO_LIMIT
-    hang_after_s: float = 1200.0
-    idle_s: float = IDLE_S
-    retry_failed: bool = False
-    train: Callable[..., Any] | None = None
 
 
 class Session:
@@ -73,6 +53,7 @@ class Session:
         self.name = f"{re.sub('[^a-z0-9]', '-', socket.gethostname().lower())[:40]}-{os.getpid()}-{uuid.uuid4().hex[:4]}"
         self.ledger = Ledger(store, plan.name, self.name)
         self.claims = Claims(store, self.name)
+        self._patient = PatientStore(store)
         self._shelved: set[tuple[str, str]] = set()
         self._live_s = 0.0
 
@@ -248,7 +229,7 @@ class Session:
     def _is_shelved(self, stage: str, identity: str) -> bool:
         if (stage, identity) not in self._shelved:
             try:
-                PatientStore(self.store, PATIENCE_S).get(f"{stage}s/{identity}/weights.json")
+                self._patient.get(f"{stage}s/{identity}/weights.json")
             except ObjectMissing:
                 return False
             self._shelved.add((stage, identity))
@@ -262,19 +243,3 @@ class Session:
                 write_live(self.store, self.plan.name, progress.live())
             except StoreError as error:
                 print(f"Warning: others cannot see how far this is: {error}", file=sys.stderr, flush=True)
-
-
-def connect() -> None:
-    """Join the Ray cluster of the job, or of RAY_ADDRESS. Raises SweepError where none answers."""
-    address = os.environ.get("RAY_ADDRESS", "auto")
-    host, _, port = address.rpartition(":")
-    try:
-        # Ray itself looks for a head that is not there for minutes.
-        if port.isdigit() and "://" not in address:
-            socket.create_connection((host, int(port)), _HEAD_TIMEOUT_S).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except OSError as error:  # ConnectionError among them
-        raise SweepError(
-            f"No Ray cluster answers at {address} ({error}). Start one (`python -m cluster.local up` on one machine, "
-            "`ray up` for a fleet) and submit this script with `ray job submit`."
-        ) from None

@@ -9,8 +9,9 @@ from typing import Any
 import ray
 
 from sweeps.capacity import Capacity, Workers
+from sweeps.conduct import IDLE_S
 from sweeps.tune_trial import NAMESPACE
-from sweeps.warm_group import DESK_CPUS, IDLE_S, WarmGroup
+from sweeps.warm_group import DESK_CPUS, WarmGroup
 
 # How often the cluster is looked at for nodes that came or went.
 _LOOK_EVERY_S = 10.0
@@ -60,10 +61,11 @@ class Slots:
 
     def take(self) -> str | None:
         """A free slot, now taken; None where all are busy."""
-        if len(self._busy) >= self.count:
+        count = self.count
+        if len(self._busy) >= count:
             return None
         share = self.capacity.gpu_share
-        for number in range(self.count):
+        for number in range(count):
             name = self._session + (f"-gpu{share:g}" if 0 < share < 1 else "") + f"-{number}"
             if name in self._busy:
                 continue

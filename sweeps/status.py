@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from difflib import get_close_matches
 from typing import Any
 
+from sweeps.capacity import Workers
 from sweeps.drivers import Driver, driver_of
 from sweeps.errors import SweepError
 from sweeps.ledger import Ledger, TrialRecord
@@ -75,9 +76,8 @@ class SweepState:
 
     def worker_seconds(self, *, own: bool) -> float:
         """What the ended trials took: those that this sweep trained, or those that it had from others."""
-        least = int(str(self.record["workers"]).partition(":")[0])
         seconds = [trial.seconds for trial in self.every if (trial.sweep == self.name) == own]
-        return least * math.fsum(seconds)
+        return Workers.parse(str(self.record["workers"])).least * math.fsum(seconds)
 
     def stop_reason(self) -> str:
         """Why its last driver stopped before the end; empty where it did not, or somebody has gone on since."""
@@ -101,7 +101,11 @@ def _is_result(trial: TrialRecord) -> bool:
 
 def read_sweep(store: Store, name: str) -> SweepState:
     """One sweep in depth. Raises SweepError for a name that the store does not know, with those that look like it."""
-    ledger, record = Ledger(store, name), require(store, name)
+    return _read(store, name, require(store, name))
+
+
+def _read(store: Store, name: str, record: dict[str, Any]) -> SweepState:
+    ledger = Ledger(store, name)
     # A comparison gives some contenders more epochs than that, but to know how many takes all that training imports.
     settings, reports = ledger.read(lambda setting, params: int(record["epochs"]))
     trials = {setting: list(settings.get(setting, {}).values()) for setting in record["split"].split(",")}
@@ -125,7 +129,8 @@ def read_sweeps(store: Store, pattern: str) -> list[SweepState]:
 
 
 def _read_if_planned(store: Store, name: str) -> SweepState | None:
-    return read_sweep(store, name) if Ledger(store, name).plan_record() else None
+    record = Ledger(store, name).plan_record()
+    return None if record is None else _read(store, name, record)
 
 
 def _unknown(store: Store, name: str) -> str:
@@ -138,7 +143,7 @@ def _unknown(store: Store, name: str) -> str:
     return f"There is no sweep {name} in {store.url}; `python -m sweeps ls` shows the {len(names)} there are."
 
 
-def iso(unix_s: float) -> str | None:
+def _iso(unix_s: float) -> str | None:
     """`2026-11-24T16:10:00+00:00`; None for a time that is not known."""
     return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="seconds") if unix_s else None
 
@@ -156,7 +161,7 @@ def facts(state: SweepState, *, trials: bool) -> dict[str, Any]:
             setting: {"mpjpe_cm": trial.mpjpe_cm, "params": trial.params, "identity": trial.identity}
             for setting, trial in state.best().items()
         },
-        "last_event": iso(state.last_s()),
+        "last_event": _iso(state.last_s()),
         "driver": state.driver.state,
         "holder": state.driver.holder,
     }
@@ -180,4 +185,4 @@ def _trial_facts(trial: TrialRecord) -> dict[str, Any]:
     names = ("identity", "phase", "params", "status", "attempts", "epochs", "metrics", "checkpoint", "seconds",
              "stage_seconds", "codebook", "slot", "reason", "sweep")  # fmt: skip
     told = {name: getattr(trial, name) for name in names}
-    return told | {"began": iso(trial.began_s), "ended": iso(trial.ended_s)}
+    return told | {"began": _iso(trial.began_s), "ended": _iso(trial.ended_s)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -10,11 +11,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sweeps.again import planned_with, written
+from sweeps.again import planned_with
 from sweeps.errors import SweepError
 from sweeps.ledger import TrialRecord
 from sweeps.live import clock, describe, log_line
 from sweeps.prices import describe_cost
+from sweeps.selection import plain
 from sweeps.status import SweepState, rank
 
 _SHORT = {"finished": "fin", "stopped": "stop", "failed": "fail", "unfinished": "open"}
@@ -31,7 +33,7 @@ def ls_rows(states: list[SweepState]) -> list[tuple[str, ...]]:
         )
         counts = map(str, state.counts().values())
         rows.append(
-            (state.name, state.kind or "-", state.record["data"], *counts, shown, ago(state), _driver(state))
+            (state.name, state.kind or "-", state.record["data"], *counts, shown, _ago(state), _driver(state))
         )
     return rows
 
@@ -57,7 +59,7 @@ def print_status(state: SweepState, *, rows: int) -> None:
         console.print(f"  {line}", soft_wrap=True)
 
 
-def ago(state: SweepState) -> str:
+def _ago(state: SweepState) -> str:
     """When it was last heard of: `12 s ago`, `3 min ago`, `5 h ago`, then the day."""
     last_s = state.last_s()
     seconds = time.time() - last_s
@@ -72,7 +74,7 @@ def ago(state: SweepState) -> str:
 def _driver(state: SweepState) -> str:
     if state.driver.state == "silent":
         return f"silent {clock(state.driver.silent_s())}"
-    return {"running": "running", "none": "-"}[state.driver.state]
+    return "running" if state.driver.state == "running" else "-"
 
 
 def _heading(state: SweepState) -> list[str]:
@@ -99,7 +101,7 @@ def _heading(state: SweepState) -> list[str]:
     lines = [
         f"{state.name}: {state.kind or 'sweep'} on {record['data']} ({record['data_digest'][:12]})",
         f"Plan:    {', '.join(told)}",
-        f"Trials:  {', '.join(f'{n} {status}' for status, n in state.counts().items())}; last event {ago(state)}",
+        f"Trials:  {', '.join(f'{n} {status}' for status, n in state.counts().items())}; last event {_ago(state)}",
         f"Spent:   {spent}",
     ]
     if driver.state == "running":
@@ -127,7 +129,7 @@ def _table(state: SweepState, setting: str, trials: list[TrialRecord], rows: int
     table.add_column("status", overflow="fold")
     for trial in shown:
         table.add_row(
-            *(_cell(trial.params.get(field)) for field in fields),
+            *("-" if (value := trial.params.get(field)) is None else plain(value) for field in fields),
             _figure(trial.metrics.get("mpjpe_cm"), 2),
             _figure(trial.metrics.get("contact_f1"), 3),
             str(trial.epochs),
@@ -156,16 +158,12 @@ def _next(state: SweepState, *, failed: int) -> list[str]:
     lines = []
     if state.counts()["unfinished"] or state.reports.keys() != state.trials.keys():
         try:
-            lines.append(f"{written(planned_with(state, retry_failed=False))}   # goes on where it was")
+            lines.append(f"{shlex.join(planned_with(state, retry_failed=False))}   # goes on where it was")
         except SweepError as error:
             lines.append(str(error))
     if failed:
         lines.append(f"python -m sweeps retry {state.name}   # how its failed trials are tried again")
     return lines or ["Nothing is left to do."]
-
-
-def _cell(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "-" if value is None else str(value)
 
 
 def _figure(value: float | None, digits: int) -> str:

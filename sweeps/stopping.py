@@ -14,11 +14,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from sweeps.errors import SweepError
 from sweeps.ledger import TrialRecord
 from sweeps.pareto_stopper import ParetoStopper
+from sweeps.plan import STOPPINGS
+from sweeps.rungs import REDUCTION, asha_rungs, rungs
 from sweeps.space import Objective
-
-STOPPING = ("asha", "hyperband", "pareto", "none")
-# At a rung the best third goes on.
-_REDUCTION = 3
 
 
 def make_stopper(
@@ -27,37 +25,27 @@ def make_stopper(
     epochs: int,
     objectives: Sequence[Objective],
     ended: Iterable[TrialRecord],
-    confidence: float = 0.95,
 ) -> TrialScheduler:
     """The stopper of one setting's search trials.
 
     `asha` compares trials at a quarter and at three quarters of their `epochs` and lets the best third go on; `hyperband`
     begins at a ninth and puts some trials into brackets that are stopped later or never; both look at the validation
-    MPJPE of the best epoch so far alone. `pareto` stops what is dominated in all `objectives` with `confidence`; `none`
-    stops nothing. `ended` are the setting's trials of earlier sessions: the next one is judged against them.
+    MPJPE of the best epoch so far alone. `pareto` stops what is dominated with confidence in all `objectives`; `none` stops
+    nothing. `ended` are the setting's trials of earlier sessions: the next one is judged against them.
 
     Raises SweepError for another method.
     """
-    if method not in STOPPING:
-        raise SweepError(f"--stopping {method}: there are {', '.join(STOPPING)}.")
+    if method not in STOPPINGS:
+        raise SweepError(f"--stop-by {method}: there are {', '.join(STOPPINGS)}.")
     if method == "none" or epochs < 2:
         return FIFOScheduler()
     if method == "pareto":
-        return ParetoStopper(epochs, objectives, ended, confidence)
+        return ParetoStopper(epochs, objectives, ended)
     if method == "asha":
-        # The last rung lies before the last epoch, which ends by itself.
-        return Halving([_rungs(max(1, epochs // 4), epochs - 1)], ended)
-    first = epochs // _REDUCTION**2 or max(1, epochs // _REDUCTION)
-    rungs = _rungs(first, max(1, epochs // _REDUCTION))
-    return Halving([rungs[skipped:] for skipped in range(len(rungs) + 1)], ended)
-
-
-def _rungs(first: int, last: int) -> list[int]:
-    """Epochs `first`, 3 `first`, 9 `first`, ... no later than `last`."""
-    rungs = [first]
-    while rungs[-1] * _REDUCTION <= last:
-        rungs.append(rungs[-1] * _REDUCTION)
-    return rungs
+        return Halving([asha_rungs(epochs)], ended)
+    first = epochs // REDUCTION**2 or max(1, epochs // REDUCTION)
+    longest = rungs(first, max(1, epochs // REDUCTION))
+    return Halving([longest[skipped:] for skipped in range(len(longest) + 1)], ended)
 
 
 class Halving(FIFOScheduler):
@@ -75,8 +63,8 @@ class Halving(FIFOScheduler):
         """`brackets`: the rungs of each, in epochs of the predictor."""
         super().__init__()
         # Per bracket and rung the best MPJPE (cm) by then of every trial, by identity.
-        self._brackets: list[dict[int, dict[str, float]]] = [{e: {} for e in rungs} for rungs in brackets]
-        shares = [_REDUCTION ** len(rungs) / (len(rungs) + 1) for rungs in brackets]
+        self._brackets: list[dict[int, dict[str, float]]] = [{e: {} for e in bracket} for bracket in brackets]
+        shares = [REDUCTION ** len(bracket) / (len(bracket) + 1) for bracket in brackets]
         self._ends = np.cumsum(shares) / np.sum(shares)
         for record in ended:
             self._climb(record.identity, record.epochs, record.curve)
@@ -90,13 +78,14 @@ class Halving(FIFOScheduler):
         others = [] if identity in told else list(told.values())
         self._climb(identity, rung, result["curve"])
         # A trial whose epochs all diverged has no place on the rung.
-        if others and told.get(identity, -math.inf) > np.percentile(others, 100 / _REDUCTION):
+        if others and told.get(identity, -math.inf) > np.percentile(others, 100 / REDUCTION):
             return self.STOP
         return self.CONTINUE
 
     def debug_string(self) -> str:
         return "Halving: " + "; ".join(
-            ", ".join(f"{len(told)} at {epoch}" for epoch, told in rungs.items()) for rungs in self._brackets
+            ", ".join(f"{len(told)} at {epoch}" for epoch, told in bracket.items())
+            for bracket in self._brackets
         )
 
     def _climb(self, identity: str, epochs: int, curve: Sequence[tuple[int, float]]) -> None:

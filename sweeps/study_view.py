@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -22,7 +23,8 @@ from sweeps.ledger import Ledger
 from sweeps.plan import Plan, SweepPlan
 from sweeps.recorded_plan import plan_of
 from sweeps.redacted import redacted
-from sweeps.space import OBJECTIVES, Objective
+from sweeps.space import OBJECTIVES, Axis, Objective
+from sweeps.status import require
 from sweeps.trial_record import TrialRecord
 from zoo.store import Store
 
@@ -35,25 +37,27 @@ _STATES = {
 _OURS = "latentact.sweep"
 
 
-def rebuild_study(store: Store, name: str, setting: str, storage_url: str) -> optuna.Study:
-    """The study `<name> <setting>` in `storage_url` (sqlite:///study.db): every trial of one setting, as it is now.
+def rebuild(store: Store, name: str, storage_url: str) -> list[optuna.Study]:
+    """The study `<name> <setting>` of each setting in `storage_url` (sqlite:///study.db): its trials, as they are now.
 
     One that was made before is replaced. The seed, what a trial cost and where it ran are user attributes; validation
-    MPJPE after each epoch is the intermediate value. Raises SweepError where there is no such sweep or setting, and where
-    the storage has a study of this name that was not made here.
+    MPJPE after each epoch is the intermediate value. Raises SweepError where there is no such sweep, and where the
+    storage has a study of such a name that was not made here.
     """
-    plan, settings = _read(store, name)
-    if setting not in settings:
-        raise SweepError(f"{name} has no trial of setting {setting}; it has some of {', '.join(settings)}.")
-    trials = list(settings[setting].values())
+    plan = plan_of(name, require(store, name))
+    settings, _ = Ledger(store, name).read(plan.budget)
+    return [_make(plan, setting, list(trials.values()), storage_url) for setting, trials in settings.items()]
+
+
+def _make(plan: Plan, setting: str, trials: Sequence[TrialRecord], storage_url: str) -> optuna.Study:
     objectives = plan.objectives if isinstance(plan, SweepPlan) else (OBJECTIVES["mpjpe_cm"],)
     distributions = _distributions(plan.axes if isinstance(plan, SweepPlan) else (), trials)
 
-    study_name = f"{name} {setting}"
+    study_name = f"{plan.name} {setting}"
     storage = optuna.storages.get_storage(storage_url)
     if study_name in optuna.get_all_study_names(storage):
         found = optuna.load_study(study_name=study_name, storage=storage)
-        if found.user_attrs.get(_OURS) != name:
+        if found.user_attrs.get(_OURS) != plan.name:
             raise SweepError(f"The storage has another study named {study_name!r}; give another one.")
         optuna.delete_study(study_name=study_name, storage=storage)
     directions = [
@@ -64,39 +68,29 @@ def rebuild_study(store: Store, name: str, setting: str, storage_url: str) -> op
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names([objective.metric for objective in objectives])
-    for key, value in {_OURS: name, "setting": setting, "data_digest": plan.data_digest}.items():
+    for key, value in {_OURS: plan.name, "setting": setting, "data_digest": plan.data_digest}.items():
         study.set_user_attr(key, value)
     study.add_trials([_trial(trial, objectives, distributions) for trial in trials])
     return study
 
 
-def rebuild_studies(
+def rebuild_all(
     store: Store, names: Sequence[str], storage_url: str, *, log: Callable[[str], None] = print
 ) -> int:
-    """The studies of all settings of the named sweeps, of all there are where none is named; returns how many failed."""
+    """`rebuild` of the named sweeps, of all there are where none is named; returns how many could not be made."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     failed = 0
     for name in names or Ledger.names(store):
         try:
-            for setting in _read(store, name)[1]:
-                study = rebuild_study(store, name, setting, storage_url)
+            for study in rebuild(store, name, storage_url):
                 log(f"study {study.study_name!r}: {len(study.get_trials(deepcopy=False))} trials")
         except SweepError as error:
-            log(f"{name}: not made again: {error}")
+            log(f"{name}: not made again: {redacted(str(error))}")
             failed += 1
     return failed
 
 
-def _read(store: Store, name: str) -> tuple[Plan, dict[str, dict[str, TrialRecord]]]:
-    ledger = Ledger(store, name)
-    record = ledger.plan_record()
-    if record is None:
-        raise SweepError(f"There is no sweep named {name} in {redacted(store.url)}.")
-    plan = plan_of(name, record)
-    return plan, ledger.read(plan.budget)[0]
-
-
-def _distributions(axes: Sequence[Any], trials: Sequence[TrialRecord]) -> dict[str, BaseDistribution]:
+def _distributions(axes: Sequence[Axis], trials: Sequence[TrialRecord]) -> dict[str, BaseDistribution]:
     """The plan's axes, and every other field of the trials' params but the seed as a choice of what there was."""
     seen: dict[str, list[Any]] = {}
     for trial in trials:
@@ -105,15 +99,12 @@ def _distributions(axes: Sequence[Any], trials: Sequence[TrialRecord]) -> dict[s
                 seen[field].append(value)
     distributions: dict[str, BaseDistribution] = {}
     for axis in axes:
-        # A range is written down in six digits: its ends may lie beyond them.
-        values = [v for v in seen.pop(axis.field, []) if axis.kind != "choice"] + [axis.low, axis.high]
-        low, high = min(values), max(values)
-        if axis.kind == "choice":
-            distributions[axis.field] = axis.distribution()
-        elif axis.kind == "int":
-            distributions[axis.field] = IntDistribution(int(low), int(high), log=axis.log)
-        else:
-            distributions[axis.field] = FloatDistribution(low, high, log=axis.log)
+        values = seen.pop(axis.field, [])
+        if axis.kind != "choice":
+            # A range is written down in six digits: its ends may lie beyond them.
+            values += [axis.low, axis.high]
+            axis = replace(axis, low=min(values), high=max(values))
+        distributions[axis.field] = axis.distribution()
     return distributions | {field: CategoricalDistribution(values) for field, values in seen.items()}
 
 

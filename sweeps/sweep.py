@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
+from sweeps.conduct import Conduct
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.plan import SweepPlan
-from sweeps.selection import next_seeds, repeats_at_most
+from sweeps.selection import next_seeds, params_key
 from zoo.names import parse_name
 from zoo.settings import home
 from zoo.store import Store
 
 if TYPE_CHECKING:
     from sweeps.checkpoints import Policy
-    from sweeps.session import Conduct, Session
+    from sweeps.session import Session
 
 Trials = dict[str, TrialRecord]
 
@@ -63,7 +65,7 @@ def run_sweep(
 def _left(plan: SweepPlan, trials: Trials, conduct: Conduct) -> bool:
     """Whether a setting has anything to train."""
     ended = [trial for trial in trials.values() if trial.has_ended(retry_failed=conduct.retry_failed)]
-    points = {tuple(t.params[axis.field] for axis in plan.axes) for t in ended if t.phase == "search"}
+    points = {params_key(plan.point(t.params)) for t in ended if t.phase == "search"}
     return len(points) < plan.trials_of() or len(ended) < len(trials) or bool(_repeats(plan, trials))
 
 
@@ -78,9 +80,12 @@ def _search(session: Session, plan: SweepPlan, settings: dict[str, Trials], *, w
     from sweeps.wishes import SearchWishes
 
     conduct = session.conduct
-    wanted = plan.trials_of() + repeats_at_most(seeds=plan.seeds, finalists=plan.finalists)
     progress = Progress(
-        {setting: wanted for setting in plan.settings},
+        {
+            # Which repeats there will be is known when the search has ended.
+            setting: plan.trials_of() + sum(t.phase == "repeat" for t in settings.get(setting, {}).values())
+            for setting in plan.settings
+        },
         session.slots.count,
         sweep=plan.name,
         session=session.name,
@@ -102,7 +107,7 @@ def _search(session: Session, plan: SweepPlan, settings: dict[str, Trials], *, w
                 retry_failed=conduct.retry_failed,
                 parallel=session.slots.count,
                 hints=_hints(session.store, plan, setting) if warm_start else [],
-                grown=lambda more: None,
+                grown=functools.partial(progress.grow, setting),
             )
         )
         ended = [t for t in trials.values() if t.phase == "search" and t.status in ("finished", "stopped")]
@@ -150,6 +155,7 @@ def _conclude(
 
 def _report(session: Session, plan: SweepPlan) -> None:
     """Write the page that shows all of it: on disk, in the store and beside the settings' runs in MLflow."""
+    from sweeps.mlflow_files import REPORT
     from sweeps.report import write_report
     from sweeps.report_view import view_of
 
@@ -159,7 +165,7 @@ def _report(session: Session, plan: SweepPlan) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page)
     for setting in plan.settings:
-        session.tracking.artefacts(setting, {"report.html": page})
+        session.tracking.artefacts(setting, {REPORT: page})
     print(f"Report:      {path}", flush=True)
 
 

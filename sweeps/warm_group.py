@@ -21,7 +21,6 @@ from trainables.ray_train import run_group
 
 # Of a CPU core: a desk only waits, but Ray gives nothing away for nothing.
 DESK_CPUS = 0.01
-IDLE_S = 30.0
 # How often a trial is begun again after the death of its workers.
 _RETRIES = 1
 # An epoch that takes so many times the longest one before it is not under way any more.
@@ -37,9 +36,8 @@ class _Job:
     outcome: dict[str, Any] | None = None
     attempt: int = -1  # life of the group in which workers took it
     retries: int = 0
-    sign_s: float = (
-        0.0  # monotonic time of the workers' last sign; 0: none has taken it, or they wait for an answer
-    )
+    # Monotonic time of the workers' last sign; 0: none has taken it, or they wait for an answer.
+    sign_s: float = 0.0
     longest_s: float = 0.0
 
 

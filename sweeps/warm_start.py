@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.ledger import Ledger, TrialRecord
+from sweeps.ledger_pages import READERS
 from sweeps.plan import SweepPlan
 from sweeps.points import Params, Points
 from sweeps.useful_points import Ended, Values, most_useful
@@ -18,8 +19,6 @@ from zoo.store import Store
 
 # As many as a model gains from; more make it slower.
 HINTS = 200
-# Enough to hide a store's latency.
-_READERS = 16
 
 _DEFAULTS = {field.name: field.default for field in fields(TrialConfig)}
 
@@ -45,7 +44,7 @@ def hints(store: Store, plan: SweepPlan, setting: str) -> Ended:
 def _finished(store: Store, plan: SweepPlan, setting: str) -> Iterator[tuple[float, Params, Values]]:
     """When each fitting trial ended (Unix time, s), its point and its values; a trial that sweeps share comes once."""
     names = [name for name in Ledger.names(store) if name != plan.name]
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         records = list(pool.map(lambda name: Ledger(store, name).plan_record(), names))
     seen = set()
     for name, record in zip(names, records, strict=True):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.live import Live
 
 from sweeps.drivers import Driver, driver_of, is_beating
 from sweeps.ledger import Ledger
-from sweeps.live import clock, picture, read_live
+from sweeps.live import can_draw, clock, picture, read_live, screen
 from zoo.errors import StoreError
 from zoo.store import Store
 
@@ -26,7 +27,7 @@ _DEAD_S = 25.0
 _LAST_LINES = 5
 
 
-def watch(store: Store, name: str, console: Console) -> int:
+def watch(store: Store, name: str) -> int:
     """Show how a running sweep goes until it ends: a table on a terminal, else its lines; the exit status.
 
     1 where its driver is not heard, or no more.
@@ -35,7 +36,9 @@ def watch(store: Store, name: str, console: Console) -> int:
     if driver.state != "running":
         click.echo(_not_running(name, driver))
         return 0 if driver.live and driver.live["state"] == "ended" else 1
-    shown = _Picture(console) if console.is_terminal and not console.is_dumb_terminal else _Lines()
+    shown: _Picture | _Lines = _Lines()
+    if can_draw(console := screen()):
+        shown = _Picture(console=console, auto_refresh=False)
     with shown:
         warned = False
         for live, silent_s in _looks(store, name, driver):
@@ -61,7 +64,7 @@ def stop(store: Store, name: str) -> int:
     if driver.state == "silent":
         click.echo(f"Listening for {driver.holder}, which has been silent for {clock(driver.silent_s())} ...")
         if is_beating(store, driver.holder, _DEAD_S):
-            driver = Driver("running", driver.holder, driver.live)
+            driver = replace(driver, state="running")
     if driver.state != "running":
         click.echo(f"{_not_running(name, driver)} There is nothing to stop.")
         return 0
@@ -126,35 +129,20 @@ def _not_running(name: str, driver: Driver) -> str:
     )
 
 
-class _Picture:
+class _Picture(Live):
     """The table of a terminal, redrawn."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live = Live(console=console, auto_refresh=False)
-
-    def __enter__(self) -> None:
-        self._live.start()
-
-    def __exit__(self, *error: object) -> None:
-        self._live.stop()
-
     def show(self, live: dict[str, Any]) -> None:
-        self._live.update(picture(live, height=self._console.height), refresh=True)
+        self.update(picture(live, height=self.console.height), refresh=True)
 
 
-class _Lines:
+class _Lines(nullcontext[None]):
     """The lines of the driver's log that were not printed yet."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._session: str | None = None
         self._printed = 0
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        pass
 
     def show(self, live: dict[str, Any]) -> None:
         first, lines = live["lines_before"], live["lines"]

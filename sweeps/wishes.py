@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from sweeps.ledger import TrialRecord
 from sweeps.plan import SweepPlan
 from sweeps.point_search import PointSearch
-from sweeps.selection import next_seeds
+from sweeps.selection import next_seeds, params_key
 
 
 @dataclass
@@ -78,19 +78,21 @@ class SearchWishes:
         hints: list[tuple[dict[str, Any], tuple[float, ...]]],
         grown: Callable[[int], None],
     ) -> None:
-        """`hints` are figures of earlier sweeps, `grown(n)` is told of n more trials that nobody counted on."""
+        """`hints` are figures of earlier sweeps; `grown(n)` is told of n repeats as soon as it is known which they are."""
         self.setting, self._plan, self._trials, self._grown = setting, plan, trials, grown
         ended = {i for i, t in trials.items() if t.has_ended(retry_failed=retry_failed)}
         searched = [t for t in trials.values() if t.phase == "search"]
         known = [t for t in searched if t.identity in ended]
-        points = {_point(plan, t.params) for t in known}
+        points = {params_key(plan.point(t.params)) for t in known}
         left = plan.trials_of() - len(points)
         # A trial that was begun again with less memory stands for a point that the search has given before.
         fields = {axis.field for axis in plan.axes} | {"seed"}
         begun = [
             t
             for t in searched
-            if t.identity not in ended and t.params.keys() == fields and _point(plan, t.params) not in points
+            if t.identity not in ended
+            and t.params.keys() == fields
+            and params_key(plan.point(t.params)) not in points
         ]
         self._points: PointSearch | None = None
         self._searching = left > 0
@@ -102,8 +104,8 @@ class SearchWishes:
                 seed=plan.seed,
                 trials=left,
                 parallel=parallel,
-                known=[(self._searched(t.params), self._values(t)) for t in known],
-                unfinished=[self._searched(t.params) for t in begun],
+                known=[(plan.point(t.params), self._values(t)) for t in known],
+                unfinished=[plan.point(t.params) for t in begun],
                 hints=hints,
             )
         self._again = [
@@ -122,8 +124,6 @@ class SearchWishes:
             if isinstance(point, dict):
                 self._open += 1
                 return Candidate(self.setting, "search", {**point, "seed": self._plan.seed}, token)
-            if point is None:
-                return None
             self._searching = False
         if not self._again and not self._open and not self._nothing_more:
             self._again = [Candidate(self.setting, "repeat", p) for p in self._repeats()]
@@ -157,15 +157,8 @@ class SearchWishes:
             return False
         return self._nothing_more or not self._repeats()
 
-    def _searched(self, params: dict[str, Any]) -> dict[str, Any]:
-        return {axis.field: params[axis.field] for axis in self._plan.axes}
-
     def _values(self, trial: TrialRecord) -> tuple[float, ...] | None:
         """The objectives' figures; None where the trial failed."""
         if trial.status == "failed" or any(o.metric not in trial.metrics for o in self._plan.objectives):
             return None
         return tuple(trial.metrics[o.metric] for o in self._plan.objectives)
-
-
-def _point(plan: SweepPlan, params: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(params[axis.field] for axis in plan.axes)

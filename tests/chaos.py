@@ -22,12 +22,12 @@ from typing import Any
 
 import psutil
 
-from sweeps.ledger import Ledger, TrialRecord
-from tests.killable import Server, kill_all
+from sweeps.ledger import TrialRecord
+from tests.killable_server import RayHead, Server, kill_all
 from tests.mlflow_server import QUIET, MlflowServer, running_mlflow
 from tests.object_server import running_store
 from tests.ray_head import ray_head
-from tests.sweep_driver import EPOCHS, GRID_CODES, ROOT, TRIALS, make_plan
+from tests.sweep_driver import ROOT, TRIALS, logged_name, make_plan, read_trials
 from tests.tiny_clips import tiny_clips
 from zoo.s3 import S3Store
 from zoo.store import Store, read_json
@@ -47,7 +47,6 @@ class Struck:
     """One kill: what (`victim`: a worker's title), and at what moment of its sweep."""
 
     kind: str
-    sweep: str
     at_s: float  # since the sweep's first start
     victim: str = ""
 
@@ -70,7 +69,7 @@ class Chaos:
     """The cluster, and what kills parts of it."""
 
     def __init__(
-        self, folder: Path, seed: int, environment: dict[str, str], head: Server, store: Server, mlflow: MlflowServer
+        self, folder: Path, seed: int, environment: dict[str, str], head: RayHead, store: Server, mlflow: MlflowServer
     ) -> None:  # fmt: skip
         self.folder, self.data = folder, folder / "data"
         self.kills: list[Struck] = []
@@ -169,7 +168,7 @@ class Chaos:
         self, kind: str, driver: subprocess.Popen[bytes], outcome: Outcome, at_s: float
     ) -> subprocess.Popen[bytes]:
         """Kill one, and have it started again; returns the driver that now runs."""
-        struck = Struck(kind, outcome.name, at_s)
+        struck = Struck(kind, at_s)
         if kind == "worker":
             workers = [p for p in self._head.process.children(recursive=True) if _title(p)]
             if not workers:  # none has been started yet
@@ -192,7 +191,7 @@ class Chaos:
             driver.wait()
             if kind == "head":
                 self._head.kill()
-                start_head(self._head)
+                self._head.start()
             driver = self._start(outcome)
         self.kills.append(struck)
         return driver
@@ -214,14 +213,12 @@ class Chaos:
     def _look(self, outcome: Outcome) -> None:
         """Read what the ledger and the log say, and check what holds for every sweep."""
         store = self.store(outcome.name)
-        budget: Callable[..., int] = lambda setting, params: EPOCHS
-        settings, _ = Ledger(store, outcome.name).read(budget)
-        outcome.trials = settings.get("objects", {})
+        outcome.trials = read_trials(store, outcome.name)
         outcome.trained = Counter(self._epochs(outcome))
         trials, problems = outcome.trials, outcome.problems
         if len(trials) != TRIALS:
             problems.append(f"{len(trials)} trials instead of {TRIALS}")
-        points = {_point(trial) for trial in trials.values()}
+        points = {logged_name(trial.params) for trial in trials.values()}
         if lost := {line.split()[0] for line in outcome.trained} - points:
             problems.append(f"lost: {lost}")
         if len(points) < len(trials):
@@ -231,14 +228,8 @@ class Chaos:
             endings = Counter(event for event in events if event in ("finished", "stopped"))
             if endings != {trial.status: 1}:
                 problems.append(
-                    f"{_point(trial)} is {trial.status} ({trial.reason}), its endings: {dict(endings)}"
+                    f"{logged_name(trial.params)} is {trial.status} ({trial.reason}), its endings: {dict(endings)}"
                 )
-
-
-def _point(trial: TrialRecord) -> str:
-    """As the driver's log names it."""
-    params = {"codes": GRID_CODES, **trial.params}
-    return f"{params['codes']}-{params['decoder_depth']}-{params['seed']}"
 
 
 def _title(process: psutil.Process) -> str:
@@ -249,18 +240,6 @@ def _title(process: psutil.Process) -> str:
         return ""
     name = words[0].removeprefix("ray::").partition(".")[0] if words else ""
     return name if name in (TRAINS, *SERVES) else ""
-
-
-def start_head(head: Server) -> None:
-    """Until it runs: on a busy machine a head gives up when it has waited for itself too long."""
-    head.start()
-    deadline = time.monotonic() + _CALM_S
-    while "Ray runtime started" not in head.log.read_text():
-        assert time.monotonic() < deadline, head.log.read_text()[-2000:]
-        if not head.is_alive():
-            head.process.wait()
-            head.start()
-        time.sleep(0.2)
 
 
 class Solo:
@@ -293,12 +272,14 @@ class Solo:
         for trial in outcome.trials.values():
             alone = self.epochs(outcome.kind, trial)[: trial.epochs]
             if trial.curve != [(figures["epoch"], figures["mpjpe_cm"]) for figures in alone]:
-                found.append(f"{_point(trial)}: curve {trial.curve}")
+                found.append(f"{logged_name(trial.params)}: curve {trial.curve}")
                 continue
             best = min(alone, key=lambda figures: figures["mpjpe_cm"])
             for name in ("mpjpe_cm", "contact_f1"):
                 if trial.metrics[name] != best[name]:
-                    found.append(f"{_point(trial)}: {name} {trial.metrics[name]!r}, alone {best[name]!r}")
+                    found.append(
+                        f"{logged_name(trial.params)}: {name} {trial.metrics[name]!r}, alone {best[name]!r}"
+                    )
         return found
 
 
@@ -322,13 +303,13 @@ def chaos(folder: Path, seed: int) -> Iterator[Chaos]:
     ):
         # Ray has workers yield to every other program: on a busy machine they would hardly train.
         here = {"PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0"}
-        head = Server("ray", folder / "head", environment=store.env | here)
+        head = RayHead("ray", folder / "head", environment=store.env | here)
         environment |= store.env | here | QUIET | {"MLFLOW_TRACKING_URI": mlflow.uri}
         run = Chaos(folder, seed, environment, head, Server("weed", folder / "store"), mlflow)
         try:
             # Once more, with the store's keys.
             head.kill()
-            start_head(head)
+            head.start()
             yield run
         finally:
             run.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -77,6 +78,16 @@ class Cluster:
         return self.runs[count - 1]
 
 
+def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Makes a test that pytest can call of one that awaits."""
+
+    @functools.wraps(test)
+    def called(**given: Any) -> None:
+        asyncio.run(test(**given))
+
+    return called
+
+
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
         while not true():
@@ -95,12 +106,14 @@ async def still_waits(waiting: asyncio.Task[Any]) -> bool:
     return not waiting.done()
 
 
-def spec(identity: str, attempt: int = 1, hang_after_s: float = 600.0) -> dict[str, Any]:
-    return {"identity": identity, "job": f"{identity}-{attempt}", "hang_after_s": hang_after_s}
+def spec(identity: str, hang_after_s: float = 600.0) -> dict[str, Any]:
+    return {"identity": identity, "job": f"{identity}-1", "hang_after_s": hang_after_s}
 
 
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(test)
+async def begun(group: WarmGroup, identity: str) -> None:
+    """Tune has given a trial and a worker has taken it."""
+    await group.train(spec(identity))
+    assert await soon(group.take("worker", "")) == spec(identity)
 
 
 async def reported(group: WarmGroup, identity: str, told: dict[str, Any]) -> asyncio.Task[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from sweeps.__main__ import main
 from sweeps.ledger import Ledger, TrialRecord
-from zoo.store import Store
+from zoo.store import Store, open_store
 
 PLAN: dict[str, Any] = {
     "kind": "codebook-size",
@@ -32,6 +34,14 @@ PLAN: dict[str, Any] = {
     "trials": 4,
     "finalists": 4,
 }
+
+
+def empty_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """An empty store in a folder, set in this process's environment."""
+    monkeypatch.setenv("LATENTACT_HOME", f"{tmp_path}/home")
+    monkeypatch.setenv("LATENTACT_ZOO", f"file://{tmp_path}/zoo")
+    monkeypatch.delenv("LATENTACT_USD_PER_HOUR", raising=False)
+    return open_store()
 
 
 def sweeps(*args: str, code: int = 0) -> str:

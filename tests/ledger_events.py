@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sweeps.ledger import Ledger, TrialRecord
+from sweeps.trial_record import Status
 from zoo.store import Store, read_json
 
 PARAMS = {"codes": 256, "decoder_depth": 2, "seed": 0}
@@ -16,8 +17,8 @@ def start(ledger: Ledger, identity: str = "a", *, attempt: int = 1, setting: str
     return TrialRecord(identity, setting, "search", PARAMS, attempts=attempt)
 
 
-def end(ledger: Ledger, trial: TrialRecord, status: str, epochs: int = 10, mpjpe_cm: float = 5.0) -> None:
-    trial.status = status  # type: ignore[assignment]
+def end(ledger: Ledger, trial: TrialRecord, status: Status, epochs: int = 10, mpjpe_cm: float = 5.0) -> None:
+    trial.status = status
     trial.epochs, trial.metrics, trial.curve = epochs, {"mpjpe_cm": mpjpe_cm}, [(epochs, mpjpe_cm)]
     trial.checkpoint = f"{ledger.store.url}/trials/{trial.identity}/best"
     ledger.ended(trial)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.ledger import TrialRecord
+from sweeps.plan import SweepPlan
 from sweeps.report_view import SweepView
 from sweeps.selection import rank, words
 from sweeps.space import OBJECTIVES, Axis
@@ -17,6 +18,7 @@ AXES = (
     Axis("codes", "choice", choices=(128, 256, 512, 1024)),
     Axis("decoder_depth", "choice", choices=(1, 2, 3, 4)),
 )
+MPJPE, PARAMETERS = OBJECTIVES["mpjpe_cm"], OBJECTIVES["parameters"]
 SETTINGS = ("actions", "objects", "scenes", "tasks")
 EPOCHS, BEGAN_S = 8, 1_772_359_200.0
 DIGEST = "d1" * 32
@@ -69,6 +71,15 @@ def trial(
     return record
 
 
+def with_figures(record: TrialRecord, **figures: float) -> TrialRecord:
+    record.metrics = {**record.metrics, **figures}
+    return record
+
+
+def session(at: float, **facts: Any) -> dict[str, Any]:
+    return {"kind": "session", "at_s": BEGAN_S + at, "slots": 2, "device": "cuda", "workers": "1", **facts}
+
+
 def view(trials: list[TrialRecord], **changes: Any) -> SweepView:
     """A sweep of these trials, in the settings they name."""
     settings: dict[str, list[TrialRecord]] = {}
@@ -78,7 +89,7 @@ def view(trials: list[TrialRecord], **changes: Any) -> SweepView:
         "name": "made-up",
         "plan": PLAN,
         "axes": AXES,
-        "objectives": (OBJECTIVES["mpjpe_cm"], OBJECTIVES["parameters"]),
+        "objectives": (MPJPE, PARAMETERS),
         "settings": settings,
         "reports": {},
         "notes": [],
@@ -86,24 +97,38 @@ def view(trials: list[TrialRecord], **changes: Any) -> SweepView:
     return SweepView(**{**made, **changes})
 
 
-def made_up_sweep(
-    repeats: int = 1, settings: tuple[str, ...] = SETTINGS, axes: tuple[Axis, ...] = AXES, slots: int = 2
-) -> SweepView:
-    """Every pair of values, `repeats` times over with other seeds, stopped early where it is hopeless, in two sessions."""
+def made_up_plan(**changes: Any) -> SweepPlan:
+    """The plan of a made-up sweep, with what is to be different in it."""
+    made: dict[str, Any] = {
+        "name": "made-up",
+        "data": "s3://bucket/world",
+        "data_name": "world",
+        "data_digest": DIGEST,
+        "settings": SETTINGS,
+        "axes": AXES,
+        "objectives": (MPJPE, PARAMETERS),
+        "trials": 16,
+        "epochs": EPOCHS,
+        "seeds": 3,
+        "seed": 0,
+        "workers": "1",
+        "protocol": "first",
+    }
+    return SweepPlan(**{**made, **changes})
+
+
+def made_up_sweep(axes: tuple[Axis, ...] = AXES, slots: int = 2) -> SweepView:
+    """Every pair of values, stopped early where it is hopeless, the best repeated over seeds, in two sessions."""
     rng = np.random.default_rng(0)
     trials: list[TrialRecord] = []
     shelf: dict[str, str] = {}
     free_s = [BEGAN_S + 12.0] * slots
     names = [axis.field for axis in axes]
     points = list(itertools.product(*(axis.choices for axis in axes)))
-    for number, (setting, repeat, point) in enumerate(
-        itertools.product(settings, range(repeats), rng.permutation(points).tolist())
-    ):
-        params = {
-            **{n: v if isinstance(v, str) else int(v) for n, v in zip(names, point, strict=True)},
-            "seed": repeat,
-        }
-        if number == len(settings) * repeats * len(points) // 2:
+    half = len(SETTINGS) * len(points) // 2
+    for number, (setting, point) in enumerate(itertools.product(SETTINGS, rng.permutation(points).tolist())):
+        params = {**dict(zip(names, point, strict=True)), "seed": 0}
+        if number == half:
             free_s = [max(free_s) + 7200.0] * slots  # the driver was away for two hours
         place = int(np.argmin(free_s))
         record = _train(rng, setting, params, shelf, free_s[place], number)
@@ -111,10 +136,10 @@ def made_up_sweep(
         free_s[place] = record.ended_s + 0.6
         trials.append(record)
     reports = {}
-    for setting in settings[:-1]:  # the last is still without a verdict
+    for setting in SETTINGS[:-1]:  # the last is still without a verdict
         own = [t for t in trials if t.setting == setting]
         for configuration in rank(own)[:3]:
-            for seed in range(repeats, repeats + 2):
+            for seed in (1, 2):
                 params = {**configuration.params, "seed": seed}
                 place = int(np.argmin(free_s))
                 record = _train(rng, setting, params, shelf, free_s[place], 1)
@@ -125,7 +150,7 @@ def made_up_sweep(
         reports[setting] = _report(own, rng)
     facts = {"slots": slots, "device": "cpu", "workers": "1", "usd_per_hour": 0.12, "nodes": 1}
     command = "sweeps/codebook_size.py --data s3://bucket/world --split all --seeds 3"
-    second = min(t.began_s for t in trials[len(settings) * repeats * len(points) // 2 :])
+    second = min(t.began_s for t in trials[half:])
     notes = [
         {**facts, "kind": "session", "session": "a", "at_s": BEGAN_S, "command": command},
         {"kind": "stop", "session": "a", "at_s": second - 7100.0, "reason": "asked to stop"},

@@ -1,4 +1,4 @@
-"""A real MLflow server on 127.0.0.1 for tests: SQLite and files in a folder; it can be killed, and started again."""
+"""A real MLflow server on 127.0.0.1 for tests: SQLite in a folder; it can be killed, and started again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,10 +17,13 @@ QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION
 
 
 class MlflowServer:
-    """The server of one folder, at one address for good."""
+    """The server of one folder, at one address for good; its artefacts lie at `artifacts`, or in the folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, artifacts: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
         self.folder = folder
+        self._artifacts, self._environment = artifacts or str(folder / "artifacts"), environment or {}
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -29,13 +32,14 @@ class MlflowServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | QUIET
+        own = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{self.folder}/mlflow.db",
-                 "--artifacts-destination", str(self.folder / "artifacts"), "--host", "127.0.0.1",
+                 "--artifacts-destination", self._artifacts, "--host", "127.0.0.1",
                  "--port", str(self.port), "--workers", "1"],
-                env=environment, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+                env={**own, **self._environment, **QUIET}, stdout=log, stderr=log, cwd=self.folder,
+                start_new_session=True,
             )  # fmt: skip
         deadline = time.monotonic() + 180
         while True:
@@ -60,8 +64,11 @@ class MlflowServer:
 
 
 @contextmanager
-def running_mlflow(folder: Path) -> Iterator[MlflowServer]:
-    server = MlflowServer(folder)
+def running_mlflow(
+    folder: Path, artifacts: str = "", environment: Mapping[str, str] | None = None
+) -> Iterator[MlflowServer]:
+    """Until the block ends; the server is given `environment` beside this process's own."""
+    server = MlflowServer(folder, artifacts, environment)
     try:
         server.start()
         yield server

@@ -94,18 +94,19 @@ class Driver:
     def listed(self, setting: str, *params: dict[str, Any]) -> ListWishes:
         return ListWishes(setting, "search", params)
 
-    def searched(self, setting: str, **changes: Any) -> SearchWishes:
-        options = {"retry_failed": False, "parallel": 1, "hints": [], "grown": lambda more: None} | changes
+    def searched(self, setting: str) -> SearchWishes:
         trials = self.settings.setdefault(setting, {})
-        return SearchWishes(self.plan, setting, trials, **options)  # type: ignore[arg-type]
+        return SearchWishes(
+            self.plan, setting, trials, retry_failed=False, parallel=1, hints=[], grown=lambda more: None
+        )
 
     def _job(self, started: Started) -> dict[str, Any]:
-        candidate, identity = started.candidate, started.record.identity
-        config = self.plan.config(candidate.setting, **candidate.params).to_json()
+        record = started.record
+        config = self.plan.config(record.setting, **record.params).to_json()
         return {
-            "identity": identity,
-            "setting": candidate.setting,
-            "phase": candidate.phase,
+            "identity": record.identity,
+            "setting": record.setting,
+            "phase": record.phase,
             "config": config,
         }
 
@@ -173,9 +174,7 @@ class Driver:
         config = self.plan.config(record.setting, **record.params)
         for stage in config.stages[:-1]:
             self.report(trial, stage)
-        if self.recorder.search is not None:
-            candidate = self.recorder.search.started(record.identity).candidate
-            self.shelf |= set(self.stages(candidate).items())
+        self.shelf |= set(self.stages(Candidate(record.setting, record.phase, record.params)).items())
         for epoch in range(1, config.epochs + 1):
             self.report(trial, "predictor", epoch, config.epochs, mpjpe_cm=mpjpe_cm)
         self.complete(trial)

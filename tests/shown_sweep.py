@@ -73,13 +73,11 @@ class Driver:
         self.ledger.note("session", slots=2, device="cpu", workers="1", data=self.plan.data)
         self.tracking = Tracking(uri, self.plan, {"latentact.code": CODE}, self.store)
 
-    def start(
-        self, codes: int, setting: str = "objects", *, attempt: int = 1, began_s: float = BEGAN_S
-    ) -> TrialRecord:
+    def start(self, codes: int, setting: str = "objects", *, attempt: int = 1) -> TrialRecord:
         params = {"codes": codes, "decoder_depth": 2, "seed": 0}
         trial = TrialRecord(f"{setting}-{codes:012d}", setting, "search", params, attempts=attempt)
         self.ledger.started(trial.identity, setting, "search", params, attempt)
-        trial.slot, trial.began_s, trial.codebook = "1", began_s, "c" * 16
+        trial.slot, trial.began_s, trial.codebook = "1", BEGAN_S, "c" * 16
         self.tracking.started(trial, self.plan.config(setting, **params).to_json())
         return trial
 
@@ -136,11 +134,8 @@ class Driver:
         self.ledger.published(setting, {"identity": trial.identity, "test": test, "lines": [], **tags})
 
 
-def shown(uri: str, experiment: str = "latentact-world", *, times: bool = True) -> dict[str, dict[str, Any]]:
-    """All that MLflow has of an experiment, by the keys of its runs; what it names by itself is left out.
-
-    Without `times`, the times of figures are left out too, and those of a trial's beginning and end.
-    """
+def shown(uri: str, experiment: str = "latentact-world") -> dict[str, dict[str, Any]]:
+    """All that MLflow has of an experiment, by the keys of its runs; what it names by itself is left out."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
@@ -155,10 +150,7 @@ def shown(uri: str, experiment: str = "latentact-world", *, times: bool = True) 
         if parent := tags.pop("mlflow.parentRunId", None):
             tags["parent"] = keys[parent]
         figures = {
-            name: [
-                (m.step, m.value, m.timestamp if times else 0)
-                for m in client.get_metric_history(run.info.run_id, name)
-            ]
+            name: [(m.step, m.value, m.timestamp) for m in client.get_metric_history(run.info.run_id, name)]
             for name in run.data.metrics
         }
         if not parent:  # made when the sweep says so, not when something happened
@@ -168,7 +160,7 @@ def shown(uri: str, experiment: str = "latentact-world", *, times: bool = True) 
         everything[keys[run.info.run_id]] = {
             "name": run.info.run_name,
             "status": run.info.status,
-            "times": (run.info.start_time, run.info.end_time) if parent and times else None,
+            "times": (run.info.start_time, run.info.end_time) if parent else None,
             "params": dict(run.data.params),
             "tags": tags,
             "figures": {name: sorted(points) for name, points in figures.items()},

@@ -13,7 +13,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweeps.ledger import TrialRecord
+    from zoo.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,6 +35,18 @@ SMALL = {
 }
 
 
+def logged_name(params: dict[str, Any]) -> str:
+    """`codes-depth-seed` of a trial, as the log has it."""
+    return "-".join(str(({"codes": GRID_CODES} | params)[key]) for key in ("codes", "decoder_depth", "seed"))
+
+
+def read_trials(store: Store, name: str) -> dict[str, TrialRecord]:
+    """What the ledger says of a sweep's trials, by identity."""
+    from sweeps.ledger import Ledger
+
+    return Ledger(store, name).read(lambda setting, params: EPOCHS)[0].get("objects", {})
+
+
 def logged(
     log: str, held: bool, config: Any, clips: Any, *, report: Callable[..., None], **given: Any
 ) -> Any:
@@ -42,7 +58,7 @@ def logged(
 
     torch.set_num_threads(1)
     ray_train.CHECKPOINT_EVERY_S = 0.0
-    name, first = f"{config.codes}-{config.decoder_depth}-{config.seed}", Path(f"{log}.first")
+    name, first = logged_name(config.to_json()), Path(f"{log}.first")
     if held and not first.exists():
         first.write_text(name)
 
@@ -93,8 +109,8 @@ def make_plan(kind: str, name: str, data: str) -> Any:
 
 
 def main(kind: str, name: str, data: str, store: str, log: str, again: str = "") -> int:
+    from sweeps.conduct import Conduct
     from sweeps.errors import SweepError
-    from sweeps.session import Conduct
     from sweeps.sweep import run_sweep
     from zoo.errors import ZooError
     from zoo.store import open_store

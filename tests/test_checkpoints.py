@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from object_server import ObjectStore
 
-from sweeps.checkpoints import Swept, sweep_checkpoints
+from sweeps.checkpoints import Policy, Swept, sweep_checkpoints
 from sweeps.claims import Claims
 from sweeps.ledger import Ledger, TrialRecord
 from trainables.checkpoints import Checkpoints
@@ -22,21 +21,6 @@ from zoo.store import Store, open_store, read_json
 RESUME_FILES = {"trial.safetensors": 5000, "trial.json": 300, "report.json": 200}
 SIZES = {**RESUME_FILES, "model.safetensors": 2000, "config.json": 100}
 PLAN = {"data_digest": "d", "epochs": 8, "finalists": 2}
-
-
-@pytest.fixture(params=["files", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    if request.param == "files":
-        return open_store(f"file://{tmp_path}/store")
-    server: ObjectStore = request.getfixturevalue("object_store")
-    for name, value in server.env.items():
-        monkeypatch.setenv(name, value)
-    return open_store(f"s3://zoo/checkpoints/{tmp_path.name}")
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Store:
-    return open_store(f"file://{tmp_path}/store")
 
 
 @dataclass
@@ -82,11 +66,9 @@ class Sweep:
     def read(self) -> tuple[dict[str, dict[str, TrialRecord]], dict[str, dict[str, Any]]]:
         return self.ledger.read(lambda setting, params: 8)
 
-    def sweep(self, policy: str, *, dry_run: bool = False, holder: str = "me") -> Swept:
-        with Claims(self.store, holder) as claims:
-            return sweep_checkpoints(
-                self.ledger, claims, *self.read(), policy=policy, finalists=2, dry_run=dry_run
-            )  # type: ignore[arg-type]
+    def sweep(self, policy: Policy) -> Swept:
+        with Claims(self.store, "me") as claims:
+            return sweep_checkpoints(self.ledger, claims, *self.read(), policy=policy, finalists=2)
 
     def kept(self, identity: str) -> set[str]:
         """The names of a trial's files, whatever their folder."""
@@ -100,8 +82,8 @@ def one(store: Store, tmp_path: Path) -> Sweep:
 
 
 @pytest.fixture
-def local(files: Store, tmp_path: Path) -> Sweep:
-    return Sweep(files, tmp_path / "scratch")
+def local(tmp_path: Path) -> Sweep:
+    return Sweep(open_store(f"file://{tmp_path}/store"), tmp_path / "scratch")
 
 
 WHOLE = {*SIZES, "latest.json"}
@@ -113,7 +95,7 @@ def test_the_default_keeps_every_trials_last_checkpoint(one: Sweep) -> None:
         one.trial(f"a{number}", status=status, saves=2)
         one.store.put(f"trials/a{number}/checkpoint_000000/trial.safetensors", b"left by a crash")
     swept = one.sweep("last")
-    assert (swept.trials, swept.files, swept.bytes, swept.spared) == (3, 3, 3 * len(b"left by a crash"), 0)
+    assert swept == Swept(3, 3, 3 * len(b"left by a crash"))
     for number in range(4):
         assert one.kept(f"a{number}") == WHOLE
         assert Checkpoints(f"{one.store.url}/trials/a{number}").latest() == "checkpoint_000001"
@@ -163,9 +145,8 @@ def test_nothing_is_taken_from_a_search_that_is_not_over(local: Sweep) -> None:
         local.trial(f"a{number}", 4.0 + number)
     local.trial("a9", status="unfinished")
     local.sweep("finalists")
-    assert [local.kept(f"a{number}") for number in range(4)] == [
-        MODEL
-    ] * 4  # one of them may be a finalist yet
+    # One of them may be a finalist yet.
+    assert [local.kept(f"a{number}") for number in range(4)] == [MODEL] * 4
     assert local.kept("a9") == WHOLE
 
 
@@ -177,13 +158,13 @@ def test_a_trial_loses_what_every_sweep_that_has_it_can_spare(one: Sweep, tmp_pa
     for number in (2, 3, 4):
         other.ledger.started(f"a{number}", "objects", "search", {"codes": number, "seed": 0}, 1)
     # It has not said yet what it can spare, so that it may need everything.
-    assert one.sweep("finalists").spared == 3
+    assert one.sweep("finalists").trials == 2
     assert [one.kept(f"a{number}") for number in range(5)] == [MODEL, MODEL, WHOLE, WHOLE, WHOLE]
     assert other.sweep("best").trials == 3
     assert [one.kept(f"a{number}") for number in range(5)] == [MODEL] * 5
     other.sweep("finalists")
     assert [one.kept(f"a{number}") for number in range(5)] == [MODEL, MODEL, MODEL, MODEL, set()]
-    assert one.sweep("finalists") == Swept(spared=2)
+    assert one.sweep("finalists") == Swept()
 
 
 def test_sweeps_on_other_data_have_no_say(local: Sweep, tmp_path: Path) -> None:
@@ -199,7 +180,7 @@ def test_what_a_living_driver_holds_is_left_alone(one: Sweep) -> None:
     one.trial("a1")
     with Claims(one.store, "another driver") as theirs:
         assert theirs.take("trial", "a0") is None
-        assert one.sweep("best") == Swept(1, len(RESUME_FILES), sum(RESUME_FILES.values()), spared=1)
+        assert one.sweep("best") == Swept(1, len(RESUME_FILES), sum(RESUME_FILES.values()))
         assert (one.kept("a0"), one.kept("a1")) == (WHOLE, MODEL)
         theirs.release("trial", "a0")
         with Claims(one.store, "me") as mine:
@@ -238,16 +219,14 @@ def contents(store: Store) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("policy", ["last", "best", "finalists"])
-def test_a_dry_run_says_what_would_go_and_writes_nothing(local: Sweep, policy: str) -> None:
+def test_what_went_is_counted(local: Sweep, policy: Policy) -> None:
     for number in range(4):
         local.trial(f"a{number}", 4.0 + number)
     local.store.put("trials/a0/checkpoint_000007/trial.json", b"x")
     before = contents(local.store)
-    said = local.sweep(policy, dry_run=True)
-    assert contents(local.store) == before
-    assert local.sweep(policy) == said
-    gone = sum(len(body) for key, body in before.items() if key not in contents(local.store))
-    assert said.bytes == gone and said.files == sum(key not in contents(local.store) for key in before)
+    swept = local.sweep(policy)
+    gone = before.keys() - contents(local.store).keys()
+    assert (swept.files, swept.bytes) == (len(gone), sum(len(before[key]) for key in gone))
 
 
 class Dying(FileStore):

@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
+from object_server import ObjectStore
 
 from sweeps.claims import Claims
 from zoo.errors import Conflict
@@ -39,13 +40,9 @@ with Claims(open_store(url), holder, float(beat_s), float(dead_after_s)) as clai
 """
 
 
-@pytest.fixture(params=["file", "s3"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "file":
-        return f"file://{tmp_path}/zoo"
-    for key, value in request.getfixturevalue("object_store").env.items():
-        monkeypatch.setenv(key, value)
-    return f"s3://zoo/{uuid.uuid4().hex}"
+@pytest.fixture
+def local(tmp_path: Path) -> Store:
+    return open_store(f"file://{tmp_path}/zoo")
 
 
 class Driver:
@@ -99,9 +96,9 @@ def wait_until_taken(claims: Claims, identity: str) -> None:
         time.sleep(0.1)
 
 
-def test_one_winner_among_processes_that_race(url: str) -> None:
+def test_one_winner_among_processes_that_race(store: Store) -> None:
     names = [f"trial-{i}" for i in range(20)]
-    with drivers(url, "a", "b", "c", "d") as racing:
+    with drivers(store.url, "a", "b", "c", "d") as racing:
         for driver in racing:
             driver.tell(*(["take", "trial", name] for name in names))
         answers = [driver.answer() for driver in racing]
@@ -109,11 +106,10 @@ def test_one_winner_among_processes_that_race(url: str) -> None:
             got = [answer[place] for answer in answers]
             [winner] = [driver.holder for driver, holder in zip(racing, got, strict=True) if holder is None]
             assert sorted(got, key=str) == sorted([None] + [winner] * 3, key=str)
-            assert holder_of(open_store(url), name) == winner
+            assert holder_of(store, name) == winner
 
 
-def test_a_claim_is_released_and_taken_again(url: str) -> None:
-    store = open_store(url)
+def test_a_claim_is_released_and_taken_again(store: Store) -> None:
     with Claims(store, "a") as first, Claims(store, "b") as second:
         assert first.take("trial", "t") is None
         assert first.take("trial", "t") is None, "ours already"
@@ -129,8 +125,7 @@ def test_a_claim_is_released_and_taken_again(url: str) -> None:
         assert not first.lost and not second.lost
 
 
-def test_who_leaves_frees_what_it_holds_at_once(url: str) -> None:
-    store = open_store(url)
+def test_who_leaves_frees_what_it_holds_at_once(store: Store) -> None:
     with Claims(store, "b", dead_after_s=3600.0) as second:
         with Claims(store, "a", dead_after_s=3600.0) as first:
             assert first.take("trial", "t") is None
@@ -140,8 +135,8 @@ def test_who_leaves_frees_what_it_holds_at_once(url: str) -> None:
         assert third.take("trial", "t") is None
 
 
-def test_the_claim_of_a_killed_holder_goes_to_one_other(url: str) -> None:
-    with drivers(url, "victim", "b", "c", beat_s=0.2, dead_after_s=3.0) as (victim, *others):
+def test_the_claim_of_a_killed_holder_goes_to_one_other(store: Store) -> None:
+    with drivers(store.url, "victim", "b", "c", beat_s=0.2, dead_after_s=3.0) as (victim, *others):
         assert victim.ask("take", "trial", "t") is None
         assert [other.ask("take", "trial", "t") for other in others] == ["victim", "victim"]
         victim.process.send_signal(signal.SIGKILL)
@@ -153,23 +148,21 @@ def test_the_claim_of_a_killed_holder_goes_to_one_other(url: str) -> None:
             heirs = [other.answer()[0] for other in others]
         [heir] = [other for other, holder in zip(others, heirs, strict=True) if holder is None]
         [loser] = [other for other in others if other is not heir]
-        assert holder_of(open_store(url), "t") == heir.holder
+        assert holder_of(store, "t") == heir.holder
         assert loser.ask("take", "trial", "t") == heir.holder
         assert heir.ask("take", "trial", "t") is None
 
 
-def test_a_slow_holder_keeps_its_claim(tmp_path: Path) -> None:
-    url = f"file://{tmp_path}/zoo"
-    store = open_store(url)
+def test_a_slow_holder_keeps_its_claim(local: Store) -> None:
     with (
-        drivers(url, "slow", beat_s=2.0, dead_after_s=5.0) as [slow],
+        drivers(local.url, "slow", beat_s=2.0, dead_after_s=5.0) as [slow],
         # Itself quick to judge, but bound by what the holder promised.
-        Claims(store, "quick", beat_s=0.1, dead_after_s=0.5) as quick,
+        Claims(local, "quick", beat_s=0.1, dead_after_s=0.5) as quick,
     ):
         assert slow.ask("take", "trial", "t") is None
         beats: set[str] = set()
         while len(beats) < 5:
-            beats.add(store.get("ledger/holders/slow.json").tag)
+            beats.add(local.get("ledger/holders/slow.json").tag)
             if quick.take("trial", "t") is None:
                 # On a machine so busy that it was late indeed, it must know.
                 assert slow.ask("lost") is True
@@ -177,21 +170,19 @@ def test_a_slow_holder_keeps_its_claim(tmp_path: Path) -> None:
         assert slow.ask("take", "trial", "t") is None
 
 
-def test_a_holder_that_stood_still_finds_what_it_lost(tmp_path: Path) -> None:
-    url = f"file://{tmp_path}/zoo"
-    store = open_store(url)
+def test_a_holder_that_stood_still_finds_what_it_lost(local: Store) -> None:
     with (
-        drivers(url, "sleeper", beat_s=0.2, dead_after_s=2.0) as [sleeper],
-        Claims(store, "other", beat_s=0.2, dead_after_s=600.0) as other,
+        drivers(local.url, "sleeper", beat_s=0.2, dead_after_s=2.0) as [sleeper],
+        Claims(local, "other", beat_s=0.2, dead_after_s=600.0) as other,
     ):
         for name in ("t", "u"):
             assert sleeper.ask("take", "trial", name) is None
         sleeper.process.send_signal(signal.SIGSTOP)
         wait_until_taken(other, "t")
-        before = store.get("ledger/claims/trial/u.json").tag
-        beat = store.get("ledger/holders/sleeper.json").tag
+        before = local.get("ledger/claims/trial/u.json").tag
+        beat = local.get("ledger/holders/sleeper.json").tag
         sleeper.process.send_signal(signal.SIGCONT)
-        while store.get("ledger/holders/sleeper.json").tag == beat:
+        while local.get("ledger/holders/sleeper.json").tag == beat:
             time.sleep(0.05)  # its heart beats again, and still it knows:
         assert sleeper.ask("lost") is True
         assert sleeper.ask("retake") == [["trial", "t"]]
@@ -199,12 +190,11 @@ def test_a_holder_that_stood_still_finds_what_it_lost(tmp_path: Path) -> None:
         assert [sleeper.ask("take", "trial", name) for name in ("t", "u")] == ["other", None]
         # One that judged it dead, and is slow to act on it, comes too late.
         with pytest.raises(Conflict):
-            store.put_if("ledger/claims/trial/u.json", to_json({"holder": "third"}), before)
+            local.put_if("ledger/claims/trial/u.json", to_json({"holder": "third"}), before)
 
 
-def test_a_suspended_machine_kills_nobody(tmp_path: Path) -> None:
-    url = f"file://{tmp_path}/zoo"
-    with drivers(url, "holder", "other", beat_s=0.3, dead_after_s=4.0) as (holder, other):
+def test_a_suspended_machine_kills_nobody(local: Store) -> None:
+    with drivers(local.url, "holder", "other", beat_s=0.3, dead_after_s=4.0) as (holder, other):
         assert holder.ask("take", "trial", "t") is None
         assert other.ask("take", "trial", "t") == "holder"
         holder.process.send_signal(signal.SIGSTOP)
@@ -219,9 +209,9 @@ def test_a_suspended_machine_kills_nobody(tmp_path: Path) -> None:
 
 
 def test_an_outage_of_the_store_kills_nobody(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for key, value in request.getfixturevalue("object_store").env.items():
+    for key, value in object_store.env.items():
         monkeypatch.setenv(key, value)
     [server] = [child for child in psutil.Process().children() if "weed" in child.name()]
     url = f"s3://zoo/{uuid.uuid4().hex}"

@@ -239,25 +239,28 @@ def test_a_failed_trial_costs_its_seed_and_the_table_says_so() -> None:
     assert "without a row: latentact" in markdown(compare(asked, "objects", [], {}))
 
 
+def seconds(asked: ComparisonPlan, trials: list[TrialRecord], readings: Any) -> dict[str, tuple[Any, bool]]:
+    """Of each row, and whether they are a least."""
+    rows = compare(asked, "objects", trials, readings).rows
+    return {row.name: (row.seconds, row.seconds_are_least) for row in rows}
+
+
 def test_seconds_count_a_codebook_and_an_indexer_that_came_from_the_shelf() -> None:
     asked = plan("baselines", seeds=1)
     trials, readings = tried(asked)
     by_name = {trial.params["contender"]: trial for trial in trials}
-
-    def seconds() -> dict[str, tuple[float | None, bool]]:
-        rows = compare(asked, "objects", trials, readings).rows
-        return {row.name: (row.seconds, row.seconds_are_least) for row in rows}
-
     for trial in trials:
         trial.stage_seconds = {"predictor": 10.0}
-    found = seconds()
+    found = seconds(asked, trials, readings)
     assert found["diffusion"] == found["transformer"] == (10.0, False)
     # Trained by another sweep, for a time that nobody knows.
     assert found["latentact"] == found["diffusion-codebook"] == (10.0, True)
     by_name["latentact"].stage_seconds |= {"codebook": 7.0}
-    assert seconds()["latentact"] == seconds()["diffusion-codebook"] == (17.0, True)
+    found = seconds(asked, trials, readings)
+    assert found["latentact"] == found["diffusion-codebook"] == (17.0, True)
     by_name["diffusion-codebook"].stage_seconds |= {"indexer": 5.0}
-    assert seconds()["latentact"] == seconds()["diffusion-codebook"] == (22.0, False)
+    found = seconds(asked, trials, readings)
+    assert found["latentact"] == found["diffusion-codebook"] == (22.0, False)
 
 
 def test_seconds_do_not_count_a_codebook_of_another_kind() -> None:
@@ -267,12 +270,8 @@ def test_seconds_do_not_count_a_codebook_of_another_kind() -> None:
         trial.stage_seconds = {"predictor": 10.0}
         if trial.params["contender"] == "latentact":
             trial.stage_seconds |= {"codebook": 7.0, "indexer": 5.0}
-    rows = {row.name: row for row in compare(asked, "objects", trials, readings).rows}
-    assert (rows["no indexer (oracle)"].seconds, rows["no indexer (oracle)"].seconds_are_least) == (
-        17.0,
-        False,
-    )
-    assert (rows["no text"].seconds, rows["no text"].seconds_are_least) == (10.0, True)
+    found = seconds(asked, trials, readings)
+    assert found["no indexer (oracle)"] == (17.0, False) and found["no text"] == (10.0, True)
 
 
 def test_the_table_in_words(capsys: pytest.CaptureFixture[str]) -> None:

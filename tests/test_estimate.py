@@ -13,13 +13,13 @@ from sweeps.comparison_plan import ComparisonPlan
 from sweeps.errors import SweepError
 from sweeps.estimate import Estimate, estimate
 from sweeps.estimate_table import print_estimate
-from sweeps.ledger import Ledger, TrialRecord
+from sweeps.ledger import TrialRecord
 from sweeps.plan import Plan, SweepPlan
 from sweeps.planned import planned_trials
-from sweeps.prices import Budget, describe_cost, usd_per_hour
-from sweeps.selection import repeats_at_most
+from sweeps.prices import NO_LIMIT, Budget, describe_cost, usd_per_hour
 from sweeps.space import Axis
 from sweeps.timings import PastTrial, past_trials
+from tests.kept_sweeps import put
 from trainables.trial_config import stage_identities, trial_identity
 from zoo.store import open_store
 
@@ -204,7 +204,8 @@ def test_early_stopping_is_what_it_was_here_or_what_asha_does_with_many() -> Non
 def test_repeats_of_finalists_are_counted_with_codebooks_of_their_own() -> None:
     seeded = plan(seeds=4, finalists=4)
     made = price(seeded, history=past(plan(), trained(plan(), 128, 1)))
-    assert made.settings[0].trials == 4 + repeats_at_most(seeds=4, finalists=4)
+    # A second seed for all four, two more for the better half.
+    assert made.settings[0].trials == 4 + 4 + 2 * 2
     # Seed 1 for both sizes; what the halving leaves of them for seeds 2 and 3.
     assert made.settings[0].codebooks > 2 + 1
 
@@ -269,24 +270,18 @@ def test_nothing_is_invented_where_nothing_was_timed(capsys: pytest.CaptureFixtu
     assert "Cost:     unknown" in said and re.search(r"\| objects \| +4 \| +0 \|.*\? \|", said)
 
 
-def put(store_url: str, sweep: Plan, records: list[TrialRecord], device: str = "cpu") -> None:
-    ledger = Ledger(open_store(store_url), sweep.name, session="driver")
-    ledger.plan(sweep.record())
-    ledger.note("session", slots=2, device=device, workers=sweep.workers, usd_per_hour=None)
-    for record in records:
-        ledger.started(record.identity, record.setting, record.phase, record.params, 1)
-        if record.status != "unfinished":
-            ledger.ended(record)
-
-
 def test_past_trials_are_those_of_other_sweeps_on_the_same_data_and_device(tmp_path: Path) -> None:
-    url = f"file://{tmp_path}"
+    store = open_store(f"file://{tmp_path}")
+
+    def keep(sweep: Plan, *records: TrialRecord, device: str = "cpu") -> None:
+        put(store, sweep.name, *records, plan=sweep.record(), device=device, workers=sweep.workers)
+
     other = plan(name="other", fixed=(("batch", 64), ("codebook_epochs", 4)))
-    put(url, other, [trained(other, 128, 1), trained(other, 128, 2, status="unfinished")])
-    put(url, plan(name="mine"), [trained(plan(), 256, 1)])
-    put(url, plan(name="elsewhere", data_digest="e" * 64), [trained(plan(), 256, 2)])
-    put(url, plan(name="on-gpus"), [trained(plan(), 256, 2)], device="cuda")
-    put(url, plan(name="on-two", workers="2"), [trained(plan(workers="2"), 256, 2)])
+    keep(other, trained(other, 128, 1), trained(other, 128, 2, status="unfinished"))
+    keep(plan(name="mine"), trained(plan(), 256, 1))
+    keep(plan(name="elsewhere", data_digest="e" * 64), trained(plan(), 256, 2))
+    keep(plan(name="on-gpus"), trained(plan(), 256, 2), device="cuda")
+    keep(plan(name="on-two", workers="2"), trained(plan(workers="2"), 256, 2))
     rivals = {"latentact": {}, "transformer": {"method": "transformer"}}
     compared = ComparisonPlan(
         **PLANNED, settings=("objects",), epochs=8, seeds=1, kind="b", name="b", contenders=rivals
@@ -294,9 +289,9 @@ def test_past_trials_are_those_of_other_sweeps_on_the_same_data_and_device(tmp_p
     params = {"contender": "transformer", "seed": 0}
     record = TrialRecord(identity(compared, "objects", params), "objects", "comparison", params)
     record.status, record.epochs, record.stage_seconds = "finished", 18, {"predictor": 90.0}
-    put(url, compared, [record])
+    keep(compared, record)
 
-    found = past_trials(open_store(url), plan(name="mine"), "cpu")
+    found = past_trials(store, plan(name="mine"), "cpu")
     assert {(p.config.method, p.config.batch, p.config.codebook_epochs) for p in found} == {
         ("latentact", 64, 4),
         ("transformer", 32, 8),
@@ -324,8 +319,8 @@ def test_a_price_is_given_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_budget_says_which_limit_was_reached() -> None:
-    assert Budget(None, None, None).spent(1e9) is None
-    hours = Budget(gpu_hours=2.0, usd=None, usd_per_hour=None)
+    assert NO_LIMIT.spent(1e9) is None
+    hours = Budget(gpu_hours=2.0)
     assert hours.spent(7199) is None
     assert (said := hours.spent(7236)) and "--budget-gpu-hours 2 is used up" in said and "2.01 hours" in said
     usd = Budget(gpu_hours=100.0, usd=5.0, usd_per_hour=2.0)
@@ -336,11 +331,11 @@ def test_a_budget_says_which_limit_was_reached() -> None:
 @pytest.mark.parametrize(
     ("limits", "says"),
     [
-        ({"gpu_hours": 0.0, "usd": None}, "--budget-gpu-hours 0: give a number above zero"),
-        ({"gpu_hours": None, "usd": float("nan")}, "--budget-usd nan"),
-        ({"gpu_hours": None, "usd": 5.0}, "nobody knows what a worker costs; give --usd-per-hour"),
+        ({"gpu_hours": 0.0}, "--budget-gpu-hours 0: give a number above zero"),
+        ({"usd": float("nan")}, "--budget-usd nan"),
+        ({"usd": 5.0}, "nobody knows what a worker costs; give --usd-per-hour"),
     ],
 )
 def test_a_budget_that_cannot_be_kept_is_refused(limits: dict[str, Any], says: str) -> None:
     with pytest.raises(SweepError, match=says):
-        Budget(**limits, usd_per_hour=None)
+        Budget(**limits)

@@ -12,8 +12,8 @@ pytest.importorskip("ray.tune")
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.sweep import _search
 from tests.benchmarks.fleet_simulation import fleet_plan
+from tests.virtual_clock import CountedStore, VirtualClock
 from tests.virtual_fleet import Fleet, VirtualSession
-from tests.virtual_parts import CountedStore, VirtualClock
 from zoo.store import open_store
 
 WORKERS, LATENCY_S = 6, 0.05

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import time
-import uuid
-from pathlib import Path
 
 import pytest
 from ledger_events import HOME, PARAMS, end, events, forget, start, trials
 
 from sweeps.errors import SweepError
 from sweeps.ledger import Ledger
-from zoo.store import Store, open_store
-
-
-@pytest.fixture(params=["file", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    if request.param == "file":
-        return open_store(f"file://{tmp_path}/zoo")
-    for key, value in request.getfixturevalue("object_store").env.items():
-        monkeypatch.setenv(key, value)
-    return open_store(f"s3://zoo/{uuid.uuid4().hex}")
-
+from zoo.store import Store
 
 # What events mean.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +12,16 @@ from click.testing import CliRunner
 from sweeps.errors import SweepError
 from sweeps.mlflow_view import main, rebuild, rebuild_all
 from sweeps.recorded_plan import plan_of, recorded_config
-from tests.mlflow_server import MlflowServer, running_mlflow
+from tests.mlflow_server import MlflowServer
 from tests.shown_sweep import BEGAN_S, CODE, EPOCHS, Driver, history, plan, shown
 from zoo.store import open_store
 
 pytest.importorskip("mlflow")
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with running_mlflow(tmp_path_factory.mktemp("mlflow")) as server:
-        yield server
-
-
 @pytest.mark.slow
-def test_a_deleted_database_is_made_again(server: MlflowServer, tmp_path: Path) -> None:
-    driver = Driver(tmp_path / "store", server.uri)
+def test_a_deleted_database_is_made_again(mlflow: MlflowServer, tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "store", mlflow.uri)
     driver.tracking.setting("objects")
     best = driver.run(256)
     driver.run(512, status="stopped")
@@ -38,7 +31,7 @@ def test_a_deleted_database_is_made_again(server: MlflowServer, tmp_path: Path) 
     driver.run(128, "actions")
     driver.tracking.artefacts("objects", {"report.html": "<p>live</p>"})
     driver.close()
-    before = shown(server.uri)
+    before = shown(mlflow.uri)
     assert {key: run["status"] for key, run in before.items()} == {
         "objects": "FINISHED",
         "actions": "SCHEDULED",
@@ -48,24 +41,24 @@ def test_a_deleted_database_is_made_again(server: MlflowServer, tmp_path: Path) 
         "actions-000000000128": "FINISHED",
     }
 
-    server.kill()
-    server.delete_database()
-    server.start()
-    made = rebuild(driver.store, "mine", server.uri, log=lambda line: None)
+    mlflow.kill()
+    mlflow.delete_database()
+    mlflow.start()
+    made = rebuild(driver.store, "mine", mlflow.uri, log=lambda line: None)
     assert (made.written, made.whole, made.files) == (4, 0, 1)
-    after = shown(server.uri)
+    after = shown(mlflow.uri)
     assert after == before
 
-    again = rebuild(driver.store, "mine", server.uri, log=lambda line: None)
+    again = rebuild(driver.store, "mine", mlflow.uri, log=lambda line: None)
     assert (again.written, again.whole, again.files) == (0, 4, 0)
-    assert shown(server.uri) == before
+    assert shown(mlflow.uri) == before
 
 
-def test_every_epoch_has_its_step_and_time(server: MlflowServer, tmp_path: Path) -> None:
+def test_every_epoch_has_its_step_and_time(mlflow: MlflowServer, tmp_path: Path) -> None:
     driver = Driver(tmp_path, None, name="steps", data_name="steps")
     trial = driver.run(256)
-    rebuild(driver.store, "steps", server.uri, log=lambda line: None)
-    run = shown(server.uri, "latentact-steps")[trial.identity]
+    rebuild(driver.store, "steps", mlflow.uri, log=lambda line: None)
+    run = shown(mlflow.uri, "latentact-steps")[trial.identity]
     ms = round(1000 * BEGAN_S)
     assert [(step, at) for step, _, at in run["figures"]["mpjpe_cm"]] == [
         (n, ms + 1000 * (3 + n)) for n in (1, 2, 3)
@@ -81,57 +74,57 @@ def test_every_epoch_has_its_step_and_time(server: MlflowServer, tmp_path: Path)
     assert run["tags"]["parent"] == "objects" and run["tags"]["latentact.slot"] == "1"
 
 
-def test_runs_say_what_they_were_trained_on(server: MlflowServer, tmp_path: Path) -> None:
+def test_runs_say_what_they_were_trained_on(mlflow: MlflowServer, tmp_path: Path) -> None:
     data = "https://user:hunter2secret@host/world?X-Amz-Signature=0123abcd"
     driver = Driver(tmp_path, None, name="lineage", data_name="lineage", data=data)
     driver.run(256)
-    rebuild(driver.store, "lineage", server.uri, log=lambda line: None)
-    for run in shown(server.uri, "latentact-lineage").values():
+    rebuild(driver.store, "lineage", mlflow.uri, log=lambda line: None)
+    for run in shown(mlflow.uri, "latentact-lineage").values():
         ((dataset, tags),) = run["data"]
         assert (dataset["name"], dataset["digest"]) == ("lineage", "d" * 16)
         assert json.loads(dataset["source"]) == {"uri": "https://host/world"}
         assert tags == [("mlflow.data.context", "training")]
 
 
-def test_half_a_run_is_completed(server: MlflowServer, tmp_path: Path) -> None:
-    driver = Driver(tmp_path / "half", server.uri, name="half", data_name="half")
+def test_half_a_run_is_completed(mlflow: MlflowServer, tmp_path: Path) -> None:
+    driver = Driver(tmp_path / "half", mlflow.uri, name="half", data_name="half")
     trial = driver.start(256)
     driver.report(trial, history(256)[:4])
     driver.written(trial.identity)  # what was told so far is there
     driver.close()  # and of the rest MLflow hears nothing
-    assert shown(server.uri, "latentact-half")[trial.identity]["status"] == "SCHEDULED"
+    assert shown(mlflow.uri, "latentact-half")[trial.identity]["status"] == "SCHEDULED"
     driver.tracking = Driver(tmp_path / "half", None, name="half", data_name="half").tracking
     driver.report(trial, history(256)[4:])
     driver.end(trial)
-    rebuild(driver.store, "half", server.uri, log=lambda line: None)
+    rebuild(driver.store, "half", mlflow.uri, log=lambda line: None)
 
     whole = Driver(tmp_path / "whole", None, name="half", data_name="whole")
     whole.run(256)
-    rebuild(whole.store, "half", server.uri, log=lambda line: None)
-    half, other = (shown(server.uri, f"latentact-{name}")[trial.identity] for name in ("half", "whole"))
+    rebuild(whole.store, "half", mlflow.uri, log=lambda line: None)
+    half, other = (shown(mlflow.uri, f"latentact-{name}")[trial.identity] for name in ("half", "whole"))
     assert half["figures"] == other["figures"]
     assert half["status"] == "FINISHED"
 
 
-def test_a_second_attempt_leaves_no_reason_behind(server: MlflowServer, tmp_path: Path) -> None:
+def test_a_second_attempt_leaves_no_reason_behind(mlflow: MlflowServer, tmp_path: Path) -> None:
     driver = Driver(tmp_path, None, name="retried", data_name="retried")
     driver.run(256, status="failed")
-    rebuild(driver.store, "retried", server.uri, log=lambda line: None)
+    rebuild(driver.store, "retried", mlflow.uri, log=lambda line: None)
     identity = "objects-000000000256"
-    run = shown(server.uri, "latentact-retried")[identity]
+    run = shown(mlflow.uri, "latentact-retried")[identity]
     assert run["tags"]["latentact.reason"] == "loss is nan" and run["status"] == "FAILED"
     trial = driver.start(256, attempt=2)
     driver.report(trial, history(256))
     driver.end(trial)
-    rebuild(driver.store, "retried", server.uri, log=lambda line: None)
-    run = shown(server.uri, "latentact-retried")[identity]
+    rebuild(driver.store, "retried", mlflow.uri, log=lambda line: None)
+    run = shown(mlflow.uri, "latentact-retried")[identity]
     assert "latentact.reason" not in run["tags"] and run["status"] == "FINISHED"
     assert run["tags"]["latentact.attempts"] == "2"
     assert len(run["figures"]["mpjpe_cm"]) == EPOCHS
 
 
 def test_no_secret_is_shown_anywhere(
-    server: MlflowServer,
+    mlflow: MlflowServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -147,7 +140,7 @@ def test_no_secret_is_shown_anywhere(
     forbidden = [*secrets.values(), "passw0rd", "abc123def", "zzz999yyy"]
     driver = Driver(
         tmp_path / "store",
-        server.uri,
+        mlflow.uri,
         name="secrets",
         data_name="secrets",
         data=f"s3://key:{secrets['MY_TOKEN']}@bucket/world?token=abc123def",
@@ -175,53 +168,53 @@ def test_no_secret_is_shown_anywhere(
     driver.ledger.published("objects", {"identity": trial.identity, "lines": [spoken], "gate": spoken})
 
     def look() -> None:
-        everything = json.dumps(shown(server.uri, "latentact-secrets"))
+        everything = json.dumps(shown(mlflow.uri, "latentact-secrets"))
         files = [
-            path.read_bytes() for path in server.folder.rglob("*") if path.is_file() and path.name != "log"
+            path.read_bytes() for path in mlflow.folder.rglob("*") if path.is_file() and path.name != "log"
         ]
-        names = [str(path) for path in server.folder.rglob("*")]
+        names = [str(path) for path in mlflow.folder.rglob("*")]
         for secret in forbidden:
             assert secret not in everything
             assert not any(secret in name for name in names)
             assert not any(secret.encode() in content for content in files)
 
     look()
-    assert len(shown(server.uri, "latentact-secrets")["objects"]["files"]) == 2
-    rebuild(driver.store, "secrets", server.uri, log=lambda line: None)
+    assert len(shown(mlflow.uri, "latentact-secrets")["objects"]["files"]) == 2
+    rebuild(driver.store, "secrets", mlflow.uri, log=lambda line: None)
     look()
 
 
 def test_the_command_makes_all_there_are(
-    server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mlflow: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("one", "two"):
         Driver(tmp_path / "store", None, name=name, data_name="several").run(256)
     monkeypatch.setenv("LATENTACT_ZOO", f"file://{tmp_path}/store")
     monkeypatch.setenv("LATENTACT_HOME", str(tmp_path / "home"))
     study = f"sqlite:///{tmp_path}/study.db"
-    told = CliRunner().invoke(main, ["rebuild", "--mlflow", server.uri, "--optuna", study])
+    told = CliRunner().invoke(main, ["rebuild", "--mlflow", mlflow.uri, "--optuna", study])
     assert told.exit_code == 0, told.output
     assert "one: 1 runs of trials written" in told.output and "study 'two objects': 1 trials" in told.output
     from mlflow import MlflowClient
 
-    client = MlflowClient(server.uri)
+    client = MlflowClient(mlflow.uri)
     experiment = client.get_experiment_by_name("latentact-several")
     assert experiment is not None
     assert len(client.search_runs([experiment.experiment_id])) == 4
-    missing = CliRunner().invoke(main, ["rebuild", "none-such", "--mlflow", server.uri])
-    assert missing.exit_code == 1 and "There is no sweep named none-such" in missing.output
+    missing = CliRunner().invoke(main, ["rebuild", "none-such", "--mlflow", mlflow.uri])
+    assert missing.exit_code == 1 and "There is no sweep none-such" in missing.output
 
 
-def test_a_plan_that_cannot_be_read_holds_up_no_other(server: MlflowServer, tmp_path: Path) -> None:
+def test_a_plan_that_cannot_be_read_holds_up_no_other(mlflow: MlflowServer, tmp_path: Path) -> None:
     driver = Driver(tmp_path, None, name="good", data_name="good")
     driver.run(256)
     old = Driver(tmp_path, None, name="older", data_name="good")
     record = {**old.plan.record(), "objectives": ["beauty"]}
     (tmp_path / "ledger/sweeps/older/plan.json").write_text(json.dumps(record))
     lines: list[str] = []
-    assert rebuild_all(open_store(f"file://{tmp_path}"), [], server.uri, log=lines.append) == 1
+    assert rebuild_all(open_store(f"file://{tmp_path}"), [], mlflow.uri, log=lines.append) == 1
     assert any("older: not made again" in line and "another version" in line for line in lines)
-    assert "good" in {run["tags"]["latentact.sweep"] for run in shown(server.uri, "latentact-good").values()}
+    assert "good" in {run["tags"]["latentact.sweep"] for run in shown(mlflow.uri, "latentact-good").values()}
 
 
 def test_a_plan_comes_back_from_its_record() -> None:
@@ -239,7 +232,7 @@ def test_a_plan_comes_back_from_its_record() -> None:
         plan_of("mine", {"data": "world"})
 
 
-def test_a_comparison_brings_its_tables(server: MlflowServer, tmp_path: Path) -> None:
+def test_a_comparison_brings_its_tables(mlflow: MlflowServer, tmp_path: Path) -> None:
     from mlflow import MlflowClient
     from test_comparison import plan as comparison
     from test_comparison import tried
@@ -266,15 +259,15 @@ def test_a_comparison_brings_its_tables(server: MlflowServer, tmp_path: Path) ->
     said = {"metrics": {"test_mpjpe_cm/latentact": 8.0}, "tags": {"latentact.kind": "baselines"}}
     ledger.published("objects", {"summary": said})
 
-    made = rebuild(store, asked.name, server.uri, log=lambda line: None)
+    made = rebuild(store, asked.name, mlflow.uri, log=lambda line: None)
     expected = files(compare(asked, "objects", trials, readings), trials, readings)
     assert (made.written, made.files) == (len(trials), len(expected))
-    runs = shown(server.uri, "latentact-compared")
+    runs = shown(mlflow.uri, "latentact-compared")
     run = runs["objects"]
     assert run["status"] == "FINISHED" and run["tags"]["latentact.kind"] == "baselines"
     assert run["figures"]["test_mpjpe_cm/latentact"][0][1] == 8.0
     assert runs[trials[0].identity]["params"]["contender"] == "latentact"
-    client = MlflowClient(server.uri)
+    client = MlflowClient(mlflow.uri)
     experiment = client.get_experiment_by_name("latentact-compared")
     assert experiment is not None
     (found,) = client.search_runs([experiment.experiment_id], "tags.`latentact.key` = 'objects'")

@@ -1,15 +1,14 @@
-"""The Pareto front and its volume: exact, ties included."""
+"""The Pareto front: exact, ties included."""
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
 from sweeps.ledger import TrialRecord
-from sweeps.pareto import Losses, front, hypervolume, losses, non_dominated
+from sweeps.pareto import Losses, front, losses, non_dominated
 from sweeps.space import OBJECTIVES
 
 
@@ -54,22 +53,3 @@ def test_more_is_better_where_the_objective_says_so() -> None:
     assert [t.identity for t in front(trials, both[:1])] == ["accurate"]
     assert front([], both) == []
     np.testing.assert_array_equal(losses(trials, both)[:2], [[5.0, -0.6], [6.0, -0.8]])
-
-
-def test_hypervolume_of_figures_known_by_hand() -> None:
-    assert hypervolume(np.array([[1.0, 2.0]]), [3.0, 3.0]) == pytest.approx(2.0)
-    assert hypervolume(np.array([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0]]), [3.0, 3.0]) == pytest.approx(3.0)
-    # What lies beyond the reference, or has no figures, adds nothing.
-    rows = np.array([[1.0, 2.0], [0.0, 4.0], [np.nan, 0.0]])
-    assert hypervolume(rows, [3.0, 3.0]) == pytest.approx(2.0)
-    assert hypervolume(rows[1:], [3.0, 3.0]) == 0.0
-
-
-@pytest.mark.parametrize("objectives", [1, 2, 3, 4])
-def test_hypervolume_counts_the_dominated_cells(objectives: int) -> None:
-    rng = np.random.default_rng(objectives)
-    for count in (1, 2, 3, 8):
-        rows = rng.integers(5, size=(count, objectives)).astype(float)
-        cells = itertools.product(range(5), repeat=objectives)
-        expected = sum((rows <= cell).all(axis=1).any() for cell in cells)
-        assert hypervolume(rows, [5.0] * objectives) == pytest.approx(expected)

@@ -17,7 +17,8 @@ from sweeps.ledger import TrialRecord
 from sweeps.pareto_stopper import ParetoStopper, end_bound
 from sweeps.space import OBJECTIVES
 from tests.benchmarks.stopping_savings import EPOCHS as SIMULATED_EPOCHS
-from tests.benchmarks.stopping_savings import NOBODY, TRIALS, draw, play, true_front
+from tests.benchmarks.stopping_savings import TRIALS, draw, play, true_front
+from tests.tune_trials import NOBODY
 
 EPOCHS = 8  # looks after epochs 1, 2 and 4
 MPJPE, F1, SIZE, LATENCY = (
@@ -248,7 +249,7 @@ def test_of_the_true_front_at_most_one_in_twenty_is_stopped(
     for seed in range(200):
         rng = np.random.default_rng(seed)
         trainings = draw(rng, ascending=ascending)
-        finished, epochs = play(ParetoStopper(SIMULATED_EPOCHS, objectives, confidence=0.95), trainings, rng)
+        finished, epochs = play(ParetoStopper(SIMULATED_EPOCHS, objectives), trainings, rng)
         members = true_front(trainings, objectives)
         on_front += len(members)
         stopped += len(members - finished)

@@ -4,66 +4,21 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from sweeps.errors import SweepError
-from sweeps.points import Points
-from sweeps.space import OBJECTIVES, Axis
-
 pytest.importorskip("ray.tune")
 
-import optuna
-from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
-from sweeps.point_search import PointSearch
-
-Params = dict[str, Any]
-
-CODES, DEPTH = Axis("codes", "int", 128, 1024, log=True), Axis("decoder_depth", "int", 1, 4)
-DROPOUT = Axis("dropout", "float", 0.0, 0.5)
-SMALL = (Axis("codes", "choice", choices=(128, 256, 512)), Axis("decoder_depth", "int", 1, 4))
-ONE = (OBJECTIVES["mpjpe_cm"],)
-TWO = (OBJECTIVES["mpjpe_cm"], OBJECTIVES["contact_f1"])
-METHODS = ("random", "grid", "tpe", "gp")
+from sweeps.errors import SweepError
+from sweeps.plan import SEARCHES
+from sweeps.points import Params, Points
+from sweeps.space import Axis
+from tests.point_searches import CODES, DROPOUT, SMALL, TWO, different, run, search
 
 
-def search(axes: tuple[Axis, ...] = (CODES, DEPTH), **changes: Any) -> PointSearch:
-    settings: Params = {
-        "method": "tpe",
-        "objectives": ONE,
-        "seed": 0,
-        "trials": 6,
-        "parallel": 1,
-        "known": [],
-        "unfinished": [],
-    }
-    return PointSearch(axes, **(settings | changes))
-
-
-def run(searcher: PointSearch, figures: Callable[[Params], Params] | None = None) -> list[Params]:
-    """Ask until there is no more, completing each trial at once; the points in their order."""
-    points: list[Params] = []
-    while (point := searcher.suggest(str(len(points)))) != Searcher.FINISHED:
-        searcher.on_trial_complete(str(len(points)), figures(point) if figures else {"mpjpe_cm": 5.0})
-        points.append(point)
-        assert len(points) < 1000, "the search does not end"
-    return points
-
-
-def different(points: list[Params]) -> int:
-    return len({tuple(point.values()) for point in points})
-
-
-def told(searcher: PointSearch, state: TrialState) -> list[optuna.trial.FrozenTrial]:
-    return searcher._study.get_trials(states=(state,))
-
-
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_as_many_points_as_asked_for_inside_the_space_and_all_different(method: str) -> None:
     points = run(search(method=method))
     assert len(points) == different(points) == 6
@@ -82,13 +37,13 @@ def test_points_are_plain_values_of_the_searched_fields(method: str) -> None:
         assert point["told"] in ("window", "frame") and 0 <= point["dropout"] <= 0.5
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_a_seed_gives_the_same_points(method: str) -> None:
     first, again, other = (run(search(method=method, seed=seed)) for seed in (0, 0, 1))
     assert first == again != other
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_a_small_space_is_searched_to_its_last_point(method: str) -> None:
     points = run(
         search(SMALL, method=method, trials=50, known=[({"codes": 256, "decoder_depth": 3}, (4.0,))])
@@ -97,7 +52,7 @@ def test_a_small_space_is_searched_to_its_last_point(method: str) -> None:
     assert {"codes": 256, "decoder_depth": 3} not in points
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_unfinished_trials_come_first_and_known_ones_never_again(method: str) -> None:
     every = list(Points(SMALL, 0).grid())
     known: list[tuple[Params, tuple[float, ...] | None]] = [(every[0], (4.0,)), (every[1], None)]
@@ -173,11 +128,3 @@ def test_numbers_to_choose_from_have_neighbours() -> None:
     known = [({"codes": codes}, (abs(codes - 40),)) for codes in random.Random(0).sample(range(64), 20)]
     points = [search((axis,), known=known, trials=1, seed=seed).suggest("a") for seed in range(16)]
     assert sum(abs(point["codes"] - 40) <= 5 for point in points) > 12  # of 16
-
-
-def suggestions_of(searcher: OptunaSearch, sign: float, results: int, count: int) -> list[Any]:
-    """`count` suggestions given while 8 trials run, of which `results` have ended by the ninth and no more after."""
-    points: list[Any] = [searcher.suggest(str(number)) for number in range(8)]
-    for number in range(results):
-        searcher.on_trial_complete(str(number), {"mpjpe_cm": sign * points[number]["codes"]})
-    return points + [searcher.suggest(str(number)) for number in range(8, count)]

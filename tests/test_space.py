@@ -47,11 +47,8 @@ WORDS = Axis("told", "choice", choices=("window", "frame"))
 
 
 def test_an_axis_knows_its_values_and_tells_optuna_the_same() -> None:
-    assert WHOLE.values is not None and (WHOLE.values[0], WHOLE.values[-1], len(WHOLE.values)) == (
-        128,
-        1024,
-        897,
-    )
+    assert WHOLE.values is not None and len(WHOLE.values) == 897
+    assert (WHOLE.values[0], WHOLE.values[-1]) == (128, 1024)
     assert REAL.values is None and WORDS.values == ("window", "frame")
     assert WHOLE.distribution() == IntDistribution(128, 1024, log=True)
     assert REAL.distribution() == FloatDistribution(0.0, 0.5)

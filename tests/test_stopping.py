@@ -1,76 +1,17 @@
-"""Early stopping: what each method decides, that a resume decides alike, and that settings keep apart."""
+"""Early stopping: what each method decides, and that a resume decides alike."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("ray.tune")
-from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from sweeps.errors import SweepError
-from sweeps.ledger import TrialRecord
-from sweeps.space import OBJECTIVES
-from sweeps.stopping import make_stopper
-
-MPJPE = [OBJECTIVES["mpjpe_cm"]]
-NOBODY: Any = None  # where Tune's controller stands; no stopper asks it anything
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def stopper(method: str, epochs: int, ended: Sequence[TrialRecord] = ()) -> TrialScheduler:
-    return make_stopper(method, epochs=epochs, objectives=MPJPE, ended=ended)
-
-
-def trial(identity: str, setting: str = "objects", phase: str = "search") -> Trial:
-    config = {"identity": identity, "config": {}, "setting": setting, "phase": phase, "slot": "0"}
-    return Trial("stub", config=config, stub=True)
-
-
-def result(values_cm: Sequence[float]) -> dict[str, Any]:
-    """What a trial reports after its last epoch so far."""
-    finite = [value for value in values_cm if math.isfinite(value)]
-    best = min(finite) if finite else math.nan
-    curve = [[epoch, value] for epoch, value in enumerate(values_cm, 1)]
-    return {
-        "predictor_epoch": len(values_cm),
-        "mpjpe_cm": best,
-        "curve": curve,
-        "parameters": 1,
-        "latency_ms": 1.0,
-    }
-
-
-def run(stopper: TrialScheduler, one: Trial, values_cm: Sequence[float], begun: int = 0) -> int:
-    """Report the epochs after `begun`; the epoch after which the trial ended."""
-    stopper.on_trial_add(NOBODY, one)
-    epoch = begun
-    for epoch in range(begun + 1, len(values_cm) + 1):
-        if stopper.on_trial_result(NOBODY, one, result(values_cm[:epoch])) == TrialScheduler.STOP:
-            break
-    stopper.on_trial_complete(NOBODY, one, result(values_cm[:epoch]))
-    return epoch
-
-
-def record(identity: str, values_cm: Sequence[float], budget: int) -> TrialRecord:
-    curve = [(epoch, value) for epoch, value in enumerate(values_cm, 1) if math.isfinite(value)]
-    status: Any = "finished" if len(values_cm) == budget else "stopped"
-    metrics = {"mpjpe_cm": min(value for _, value in curve), "parameters": 1.0, "latency_ms": 1.0}
-    return TrialRecord(
-        identity, "objects", "search", {}, status=status, epochs=len(values_cm), metrics=metrics, curve=curve
-    )
-
-
-def random_curve(rng: np.random.Generator, epochs: int) -> list[float]:
-    values = rng.uniform(4, 12) + 3 / np.arange(1, epochs + 1) + rng.normal(0, 0.2, epochs)
-    # Every few epochs one diverges.
-    return np.where(rng.random(epochs) < 0.05, math.nan, values).tolist()
+from tests.tune_trials import NOBODY, random_curve, record, result, run, stopper, trial
 
 
 def test_asha_stops_at_a_quarter_and_at_three_quarters() -> None:
@@ -122,7 +63,7 @@ def test_without_a_method_or_time_nothing_is_stopped(method: str, epochs: int) -
 
 
 def test_an_unknown_method_is_refused_in_a_sentence() -> None:
-    with pytest.raises(SweepError, match="--stopping median: there are asha, hyperband, pareto, none"):
+    with pytest.raises(SweepError, match="--stop-by median: there are asha, hyperband, pareto, none"):
         stopper("median", 10)
 
 
@@ -182,3 +123,22 @@ def test_a_trial_may_be_tried_again_after_its_process_was_lost() -> None:
         assert run(one, trial("last"), [3.9] * 4) == 4
         assert run(one, again, [4.0] * 12) == 12, method
         one.on_trial_error(NOBODY, again)
+
+
+@pytest.mark.parametrize("method", ["asha", "hyperband", "pareto", "none"])
+def test_epochs_of_other_stages_pass(method: str) -> None:
+    one = stopper(method, 2)
+    for n in range(20):
+        subject = trial(str(n))
+        one.on_trial_add(NOBODY, subject)
+        for told in (
+            {"trial_seconds": 1.0, "stage_seconds": {"codebook": 1.0}, "figures/loss": 3.0},
+            {"trial_seconds": 2.0, "curve": []},
+            result([math.nan]),
+            {"failure": "out of memory"},
+        ):
+            assert one.on_trial_result(NOBODY, subject, told) == TrialScheduler.CONTINUE
+        one.on_trial_complete(NOBODY, subject, {"failure": "out of memory"})
+    removed = trial("removed")
+    one.on_trial_add(NOBODY, removed)
+    one.on_trial_remove(NOBODY, removed)

@@ -7,26 +7,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ray_head import ray_head, wait
-from sweep_driver import EPOCHS, ROOT, TRIALS
+from ray_head import wait
+from sweep_driver import EPOCHS, ROOT, TRIALS, logged_name, read_trials
 from tiny_clips import tiny_clips
 
-from sweeps.ledger import Ledger, TrialRecord
+from sweeps.ledger import TrialRecord
 from zoo.store import open_store, read_json
 
 ENDED = ("finished", "stopped")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[dict[str, str]]:
-    with ray_head() as environment:
-        yield environment
 
 
 @dataclass
@@ -51,11 +44,7 @@ class Sweep:
         return Counter((name, int(epoch)) for name, stage, epoch in words if stage == "predictor")
 
     def trials(self) -> dict[str, TrialRecord]:
-        return (
-            Ledger(open_store(f"file://{self.store}"), "struck")
-            .read(lambda setting, params: EPOCHS)[0]
-            .get("objects", {})
-        )
+        return read_trials(open_store(f"file://{self.store}"), "struck")
 
     def ended(self) -> Counter[str]:
         """How many `finished` or `stopped` events each identity has; which of them ASHA stops depends on timing."""
@@ -89,7 +78,7 @@ def test_a_killed_sweep_goes_on_where_it_was(head: dict[str, str], tmp_path: Pat
     assert {trial.status for trial in after.values()} <= set(ENDED)
     assert sweep.ended() == dict.fromkeys(after, 1)
     for identity, trial in after.items():
-        name = "-".join(str(trial.params[key]) for key in ("codes", "decoder_depth", "seed"))
+        name = logged_name(trial.params)
         last = EPOCHS if trial.status == "finished" else trial.epochs
         assert [epoch for epoch, _ in trial.curve] == list(range(1, last + 1))
         again = sum(trained[name, epoch] - 1 for epoch in range(1, last + 1))

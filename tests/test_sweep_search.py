@@ -22,8 +22,8 @@ def point(codes: int = 128, decoder_depth: int = 1, seed: int = 0) -> dict[str, 
     return {"codes": codes, "decoder_depth": decoder_depth, "seed": seed}
 
 
-def stages(driver: Driver, params: dict[str, Any], setting: str = "objects") -> dict[str, str]:
-    return driver.stages(Candidate(setting, "search", params))
+def stages(driver: Driver, params: dict[str, Any]) -> dict[str, str]:
+    return driver.stages(Candidate("objects", "search", params))
 
 
 def identity(driver: Driver, params: dict[str, Any]) -> str:
@@ -204,11 +204,8 @@ def test_the_search_is_told_what_became_of_its_points(tmp_path: Path) -> None:
             if way == "failed":
                 driver.complete(trial, failure="ValueError: no", kind="error")
                 continue
-            if (
-                way != "finished"
-                and driver.record(trial).attempts == 1
-                and "batch" not in driver.record(trial).params
-            ):
+            record = driver.record(trial)
+            if way != "finished" and record.attempts == 1 and "batch" not in record.params:
                 driver.complete(trial, failure="gone", kind=way)
                 trial = driver.start()
                 assert ways[trial.config["config"]["codes"]] == way

@@ -13,19 +13,15 @@ import pytest
 
 from sweeps.ledger import Ledger
 from sweeps.status import read_sweep
-from tests.kept_sweeps import PLAN, half_done, put, sweeps, trial
-from zoo.store import Store, open_store
+from tests.kept_sweeps import PLAN, empty_store, half_done, put, sweeps, trial
+from zoo.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """An empty store in a folder, set in this process's environment."""
-    monkeypatch.setenv("LATENTACT_HOME", f"{tmp_path}/home")
-    monkeypatch.setenv("LATENTACT_ZOO", f"file://{tmp_path}/zoo")
-    monkeypatch.delenv("LATENTACT_USD_PER_HOUR", raising=False)
-    return open_store()
+    return empty_store(tmp_path, monkeypatch)
 
 
 def test_ls_tells_of_every_sweep_what_it_came_to(store: Store) -> None:

@@ -10,19 +10,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.kept_sweeps import PLAN, half_done, put, sweeps, trial
-from zoo.store import Store, open_store
+from tests.kept_sweeps import PLAN, empty_store, half_done, put, sweeps, trial
+from zoo.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """An empty store in a folder, set in this process's environment."""
-    monkeypatch.setenv("LATENTACT_HOME", f"{tmp_path}/home")
-    monkeypatch.setenv("LATENTACT_ZOO", f"file://{tmp_path}/zoo")
-    monkeypatch.delenv("LATENTACT_USD_PER_HOUR", raising=False)
-    return open_store()
+    return empty_store(tmp_path, monkeypatch)
 
 
 def command_of(store: Store, name: str = "mine") -> str:
@@ -100,9 +96,8 @@ def test_the_command_of_a_plan_gives_that_plan_again(
         done = CliRunner().invoke(script.main, options.split(), catch_exceptions=False)
         assert done.exit_code == 0, done.output
         plan = planned[-1]
-        record = {"kind": plan.kind, **plan.record()}
-        put(store, plan.name, plan=record)
-        words = sweeps("retry", plan.name).splitlines()[-1].split()
+        put(store, plan.name, plan=plan.record())
+        words = command_of(store, plan.name).split()
         assert words[:2] == ["python", f"sweeps/{Path(str(script.__file__)).name}"]
         done = CliRunner().invoke(script.main, words[2:], catch_exceptions=False)
         assert done.exit_code == 0, done.output

@@ -20,7 +20,7 @@ import pytest
 from sweeps import drivers, watch
 from sweeps.claims import Claims
 from sweeps.ledger import Ledger
-from tests.kept_sweeps import half_done, sweeps
+from tests.kept_sweeps import empty_store, half_done, sweeps
 from zoo.store import Store, open_store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,11 +60,7 @@ with Claims(store, "driver-1", beat_s=0.2) as claims:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """An empty store in a folder, set in this process's environment."""
-    monkeypatch.setenv("LATENTACT_HOME", f"{tmp_path}/home")
-    monkeypatch.setenv("LATENTACT_ZOO", f"file://{tmp_path}/zoo")
-    monkeypatch.delenv("LATENTACT_USD_PER_HOUR", raising=False)
-    return open_store()
+    return empty_store(tmp_path, monkeypatch)
 
 
 @contextmanager
@@ -217,9 +213,8 @@ def test_another_machine_watches_and_stops_through_the_object_store(
     for name, value in {**object_store.env, "LATENTACT_HOME": f"{tmp_path}/home"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(watch, "_POLL_S", 0.1)
-    half_done_in_s3 = open_store("s3://zoo/command")
     monkeypatch.setenv("LATENTACT_ZOO", "s3://zoo/command")
-    half_done(half_done_in_s3)
+    half_done(open_store())
     with driver("mine", "asked"):
         assert "mine has stopped." in sweeps("stop", "mine")
     assert "Nobody runs mine" in sweeps("watch", "mine")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,6 @@ from tests.mlflow_server import MlflowServer, running_mlflow
 from tests.shown_sweep import BEGAN_S, EPOCHS, Driver, history, plan, shown
 
 pytest.importorskip("mlflow")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with running_mlflow(tmp_path_factory.mktemp("mlflow")) as server:
-        yield server
 
 
 def test_files_lie_beside_a_settings_parent_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,29 +53,29 @@ def test_without_mlflow_nothing_is_kept_and_nothing_fails(
     assert not capsys.readouterr().err
 
 
-def test_a_run_is_shown_while_it_runs(server: MlflowServer, tmp_path: Path) -> None:
-    driver = Driver(tmp_path, server.uri, name="live", data_name="live")
+def test_a_run_is_shown_while_it_runs(mlflow: MlflowServer, tmp_path: Path) -> None:
+    driver = Driver(tmp_path, mlflow.uri, name="live", data_name="live")
     driver.tracking.setting("objects")
     trial = driver.start(256)
     driver.report(trial, history(256)[:5])
     run_id, address = driver.written(trial.identity), driver.tracking.address("objects")
-    now = shown(server.uri, "latentact-live")
+    now = shown(mlflow.uri, "latentact-live")
     assert now[trial.identity]["status"] == now["objects"]["status"] == "RUNNING"
     assert [step for step, _, _ in now[trial.identity]["figures"]["mpjpe_cm"]] == [1, 2]
     assert now["objects"]["params"]["space/codes"] == "128:1024 log"
-    assert run_id and address and address.startswith(f"{server.uri}/#/experiments/")
+    assert run_id and address and address.startswith(f"{mlflow.uri}/#/experiments/")
     driver.report(trial, history(256)[5:])
     driver.end(trial)
     driver.conclude("objects", trial)
     driver.close()
-    end = shown(server.uri, "latentact-live")
+    end = shown(mlflow.uri, "latentact-live")
     assert end[trial.identity]["status"] == end["objects"]["status"] == "FINISHED"
     assert end["objects"]["figures"]["test_mpjpe_cm"] == [(0, 5.5, 0)]
     assert end["objects"]["tags"]["model"] == "latentact-world-objects@1"
 
 
 def test_many_reports_are_one_request_a_run(
-    server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mlflow: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
 
@@ -94,7 +87,7 @@ def test_many_reports_are_one_request_a_run(
         return log_batch(self, run_id, *args, **kwargs)
 
     monkeypatch.setattr(MlflowClient, "log_batch", counted)
-    driver = Driver(tmp_path, server.uri, name="many", data_name="many")
+    driver = Driver(tmp_path, mlflow.uri, name="many", data_name="many")
     driver.tracking.setting("objects")
     trials = [driver.start(codes) for codes in range(200, 212)]
     driver.written()  # all of them are open
@@ -108,49 +101,49 @@ def test_many_reports_are_one_request_a_run(
     for trial in trials:
         driver.end(trial)
     driver.close()
-    runs = shown(server.uri, "latentact-many")
+    runs = shown(mlflow.uri, "latentact-many")
     assert all(len(runs[trial.identity]["figures"]["mpjpe_cm"]) == EPOCHS for trial in trials)
 
 
-def test_a_resumed_sweep_goes_on_in_the_same_runs(server: MlflowServer, tmp_path: Path) -> None:
-    first = Driver(tmp_path, server.uri, name="again", data_name="again")
+def test_a_resumed_sweep_goes_on_in_the_same_runs(mlflow: MlflowServer, tmp_path: Path) -> None:
+    first = Driver(tmp_path, mlflow.uri, name="again", data_name="again")
     first.tracking.setting("objects")
     trial = first.start(256)
     first.report(trial, history(256)[:4])
     first.end(trial, "unfinished", "parked: asked to stop")
     first.close()
-    parked = shown(server.uri, "latentact-again")
+    parked = shown(mlflow.uri, "latentact-again")
     assert parked["objects"]["status"] == parked[trial.identity]["status"] == "SCHEDULED"
 
-    second = Driver(tmp_path, server.uri, name="again", data_name="again")
+    second = Driver(tmp_path, mlflow.uri, name="again", data_name="again")
     second.tracking.setting("objects")
     trial = second.start(256, attempt=2)
     second.report(trial, history(256, began_s=BEGAN_S + 100))  # from the first epoch on, at another time
     second.written()
-    assert shown(server.uri, "latentact-again")[trial.identity]["status"] == "RUNNING"
+    assert shown(mlflow.uri, "latentact-again")[trial.identity]["status"] == "RUNNING"
     second.end(trial)
     second.close()
-    run = shown(server.uri, "latentact-again")[trial.identity]
+    run = shown(mlflow.uri, "latentact-again")[trial.identity]
     assert run["status"] == "FINISHED"
     assert [step for step, _, _ in run["figures"]["mpjpe_cm"]] == [1, 2, 3]
     assert [step for step, _, _ in run["figures"]["codebook/loss"]] == [1, 2]
     assert "latentact.reason" not in run["tags"]
 
 
-def test_what_ended_before_and_is_missing_comes_too(server: MlflowServer, tmp_path: Path) -> None:
+def test_what_ended_before_and_is_missing_comes_too(mlflow: MlflowServer, tmp_path: Path) -> None:
     before = Driver(tmp_path, None, name="missing", data_name="missing")  # MLflow was not there
     trial = before.run(256)
-    after = Driver(tmp_path, server.uri, name="missing", data_name="missing")
+    after = Driver(tmp_path, mlflow.uri, name="missing", data_name="missing")
     ended = list(after.ledger.read(after.plan.budget)[0]["objects"].values())
     after.tracking.setting("objects", ended)
     after.close()
-    run = shown(server.uri, "latentact-missing")[trial.identity]
+    run = shown(mlflow.uri, "latentact-missing")[trial.identity]
     assert run["status"] == "FINISHED" and len(run["figures"]["mpjpe_cm"]) == EPOCHS
 
 
-def test_a_trial_of_another_sweep_brings_its_history(server: MlflowServer, tmp_path: Path) -> None:
+def test_a_trial_of_another_sweep_brings_its_history(mlflow: MlflowServer, tmp_path: Path) -> None:
     trained = Driver(tmp_path, None, name="first", data_name="shared").run(256)
-    other = Driver(tmp_path, server.uri, name="second", data_name="shared")
+    other = Driver(tmp_path, mlflow.uri, name="second", data_name="shared")
     other.tracking.setting("objects")
     trial = other.start(256)
     other.ledger.settle(trial, EPOCHS)
@@ -159,24 +152,24 @@ def test_a_trial_of_another_sweep_brings_its_history(server: MlflowServer, tmp_p
         other.tracking.reported(trial.identity, {"stage": "predictor", "epoch": epoch, "mpjpe_cm": value})
     other.tracking.ended(trial)
     other.close()
-    live = shown(server.uri, "latentact-shared")
+    live = shown(mlflow.uri, "latentact-shared")
     run = live[trained.identity]
     assert len(run["figures"]["mpjpe_cm"]) == EPOCHS and len(run["figures"]["codebook/loss"]) == 2
     assert run["tags"]["latentact.trained_by"] == "first" and run["tags"]["latentact.sweep"] == "second"
-    rebuild(other.store, "second", server.uri, log=lambda line: None)
-    assert shown(server.uri, "latentact-shared") == live
+    rebuild(other.store, "second", mlflow.uri, log=lambda line: None)
+    assert shown(mlflow.uri, "latentact-shared") == live
 
 
 def test_one_that_is_refused_holds_up_no_other(
-    server: MlflowServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    mlflow: MlflowServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    driver = Driver(tmp_path, server.uri, name="refused", data_name="refused")
+    driver = Driver(tmp_path, mlflow.uri, name="refused", data_name="refused")
     driver.tracking.setting("objects")
     trial = driver.start(256)
     driver.report(trial, [{**history(256)[3], "huge": 10**400}])  # no number that MLflow knows
     good = driver.run(512)
     driver.close()
-    run = shown(server.uri, "latentact-refused")[good.identity]
+    run = shown(mlflow.uri, "latentact-refused")[good.identity]
     assert run["status"] == "FINISHED" and len(run["figures"]["mpjpe_cm"]) == EPOCHS
     told = capsys.readouterr().err
     assert told.count("Warning") == 1 and f"refuses trial {trial.identity}" in told
@@ -223,8 +216,8 @@ def test_a_server_that_never_answers_lets_the_sweep_end(
 def test_a_server_that_dies_and_comes_back_has_everything(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with running_mlflow(tmp_path) as server:
-        driver = Driver(tmp_path / "store", server.uri)
+    with running_mlflow(tmp_path) as mlflow:
+        driver = Driver(tmp_path / "store", mlflow.uri)
         driver.tracking.setting("objects")
         driver.tracking.artefacts("objects", {"notes.txt": "kept"})
         before = driver.run(256)
@@ -233,7 +226,7 @@ def test_a_server_that_dies_and_comes_back_has_everything(
         driver.report(after, history(400)[:4])
         driver.written()
 
-        server.kill()
+        mlflow.kill()
         driver.report(during, history(300)[4:])
         driver.end(during)
         meanwhile = driver.run(500)
@@ -242,14 +235,14 @@ def test_a_server_that_dies_and_comes_back_has_everything(
         assert driver.tracking.run_id(during.identity) is None  # and by now it is known to be gone
         driver.run(128, "actions", "stopped")
 
-        server.start()
+        mlflow.start()
         driver.report(after, history(400)[5:])
         driver.end(after)
         driver.conclude("objects", before)
         driver.close()
         told = capsys.readouterr().err
         assert told.count("Warning") == 1 and told.count("is back") == 1 and "lacks" not in told
-        live = shown(server.uri)
+        live = shown(mlflow.uri)
         assert {"objects", "actions", before.identity, during.identity, meanwhile.identity} < live.keys()
         assert all(
             len(live[trial.identity]["figures"]["mpjpe_cm"]) == EPOCHS
@@ -258,18 +251,18 @@ def test_a_server_that_dies_and_comes_back_has_everything(
         assert live["objects"]["files"] == ["notes.txt"] and live["objects"]["status"] == "FINISHED"
 
         # The database gone too: what was written before is made again beside what comes now.
-        driver = Driver(tmp_path / "store", server.uri)
+        driver = Driver(tmp_path / "store", mlflow.uri)
         driver.tracking.setting("objects")
         driver.run(600)
         driver.written()
-        server.kill()
-        server.delete_database()
-        server.start()
+        mlflow.kill()
+        mlflow.delete_database()
+        mlflow.start()
         driver.run(700)
         driver.close()
-        last = shown(server.uri)
+        last = shown(mlflow.uri)
         assert len(last["objects-000000000600"]["figures"]["mpjpe_cm"]) == EPOCHS
-        rebuild(driver.store, "mine", server.uri, log=lambda line: None)
-        last = shown(server.uri)
+        rebuild(driver.store, "mine", mlflow.uri, log=lambda line: None)
+        last = shown(mlflow.uri)
         for trial in (before, during, meanwhile, after):
             assert last[trial.identity] == live[trial.identity]

@@ -135,10 +135,7 @@ def test_identity_changes_with_every_field_but_the_budget() -> None:
 
 
 def test_under_the_cosine_schedule_the_budget_is_part_of_the_identity() -> None:
-    short, long = (
-        identities(trial(schedule="cosine", epochs=6)),
-        identities(trial(schedule="cosine", epochs=7)),
-    )
+    short, long = (identities(trial(schedule="cosine", epochs=epochs)) for epochs in (6, 7))
     # The schedules of the stages before the predictor have lengths of their own.
     assert {name for name in short if short[name] != long[name]} == {"trial"}
 

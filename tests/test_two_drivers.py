@@ -12,20 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.ledger import Ledger, TrialRecord
-from tests.ray_head import ray_head
-from tests.sweep_driver import EPOCHS, ROOT, SMALL, TRIALS
+from sweeps.ledger import TrialRecord
+from tests.sweep_driver import EPOCHS, ROOT, SMALL, TRIALS, read_trials
 from tests.tiny_clips import tiny_clips
 from zoo.store import open_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 _ENDS_S = 400
-
-
-@pytest.fixture(scope="module")
-def head() -> Iterator[dict[str, str]]:
-    with ray_head() as environment:
-        yield environment
 
 
 @contextmanager
@@ -88,7 +81,7 @@ def test_of_two_names_each_codebook_is_trained_once(head: dict[str, str], tmp_pa
     store = open_store(f"file://{tmp_path}/store")
     trials: dict[str, TrialRecord] = {}
     for name in names:
-        trials |= Ledger(store, name).read(lambda setting, params: EPOCHS)[0]["objects"]
+        trials |= read_trials(store, name)
     assert len(trials) == len(names) * TRIALS
     assert len({trial.codebook for trial in trials.values()}) == 1
     assert sum("codebook" in trial.stage_seconds for trial in trials.values()) == 1

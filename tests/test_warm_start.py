@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from sweeps.ledger import Ledger, TrialRecord
+from sweeps.ledger import TrialRecord
 from sweeps.plan import SweepPlan
 from sweeps.space import OBJECTIVES, Axis
 from sweeps.warm_start import HINTS, hints
+from tests.kept_sweeps import put
 from zoo.store import Store, open_store
 
 SPACE = (
@@ -44,8 +45,7 @@ def plan(name: str, **changes: Any) -> SweepPlan:
 
 def sweep(store: Store, planned: SweepPlan, *trials: tuple[dict[str, Any], float], **changes: Any) -> None:
     """Another sweep as the ledger keeps it, with trials that ended one after another with these errors."""
-    ledger = Ledger(store, planned.name, "s")
-    ledger.plan(planned.record())
+    records = []
     for number, (params, mpjpe_cm) in enumerate(trials):
         record = TrialRecord(
             identity=f"{planned.name}{number}",
@@ -60,8 +60,8 @@ def sweep(store: Store, planned: SweepPlan, *trials: tuple[dict[str, Any], float
         )
         for field, value in changes.items():
             setattr(record, field, value)
-        ledger.started(record.identity, record.setting, record.phase, record.params, 1)
-        ledger.ended(record)
+        records.append(record)
+    put(store, planned.name, *records, plan=planned.record())
 
 
 GOOD = ({"codes": 256, "decoder_depth": 2}, 4.5)

@@ -85,9 +85,8 @@ def test_a_list_is_given_in_its_order_and_done_when_the_last_has_ended() -> None
     params = [{"contender": name, "seed": 0} for name in ("a", "b")]
     wishes = ListWishes("objects", "comparison", params)
     one, two = wishes.next(), wishes.next()
-    assert (
-        one == Candidate("objects", "comparison", params[0]) and two is not None and two.params == params[1]
-    )
+    assert one == Candidate("objects", "comparison", params[0])
+    assert two == Candidate("objects", "comparison", params[1])
     assert wishes.next() is None and not wishes.done
     wishes.ended(two, record(point(1, 1)))
     assert not wishes.done
@@ -226,8 +225,7 @@ def test_what_less_memory_made_good_is_not_tried_again() -> None:
 
 
 def test_earlier_sweeps_are_known_to_the_search() -> None:
-    hints = [(point(codes, 1), (6 - codes / 1000,)) for codes in (128, 256, 512)]
-    hints = [({"codes": p["codes"], "decoder_depth": p["decoder_depth"]}, values) for p, values in hints]
+    hints = [({"codes": codes, "decoder_depth": 1}, (6 - codes / 1000,)) for codes in (128, 256, 512)]
     setting = Setting(asked(search="tpe", trials=4), hints=hints)
     assert setting.wishes._points is not None and len(setting.wishes._points._hints) == 3
     assert len(setting.run()) == 4

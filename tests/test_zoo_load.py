@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +15,7 @@ import torch
 from zoo_bundles import metrics
 
 import zoo
+from tests.mlflow_server import QUIET, running_mlflow
 from trainables.hand import load_hand
 from trainables.latentact import LatentAct, LatentActConfig
 from trainables.model_folder import save_model
@@ -59,36 +57,10 @@ def expected(model: LatentAct, image: np.ndarray) -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def mlflow_server(object_store, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """`mlflow server` on SQLite, with its artefacts in the object store; gives the environment of its
-    clients.
-    """
+    """An MLflow server with its artefacts in the object store; gives the environment of its clients."""
     folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with open(folder / "log", "wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-             "--artifacts-destination", "s3://mlflow", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-            env={**os.environ, **object_store.env, **quiet}, stdout=log, stderr=log, cwd=folder,
-        )  # fmt: skip
-    uri = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                urllib.request.urlopen(f"{uri}/health", timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()[
-                    -2000:
-                ]
-            time.sleep(0.2)
-        yield {**object_store.env, **quiet, "MLFLOW_TRACKING_URI": uri}
-    finally:
-        server.terminate()
-        server.wait(30)
+    with running_mlflow(folder, "s3://mlflow", object_store.env) as server:
+        yield {**object_store.env, **QUIET, "MLFLOW_TRACKING_URI": server.uri}
 
 
 def python(script: str, **env: str) -> str:

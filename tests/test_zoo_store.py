@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,15 +10,6 @@ import pytest
 from zoo.errors import Conflict, ObjectMissing, StoreDenied, StoreError, StoreUnreachable
 from zoo.s3 import S3Store
 from zoo.store import Store, open_store
-
-
-@pytest.fixture(params=["file", "s3"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    if request.param == "file":
-        return open_store(f"file://{tmp_path}/zoo")
-    for key, value in request.getfixturevalue("object_store").env.items():
-        monkeypatch.setenv(key, value)
-    return open_store(f"s3://zoo/{uuid.uuid4().hex}")
 
 
 def test_put_get_replace_delete(store: Store, tmp_path: Path) -> None:

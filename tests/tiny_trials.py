@@ -49,7 +49,9 @@ class Recorder:
     def __call__(self, metrics: dict[str, Any], save: Any) -> None:
         if self.folder is not None:
             save(self.folder / f"{len(self.reports)}")
-        self.reports.append({key: value for key, value in metrics.items() if key != "seconds"})
+        self.reports.append(
+            {key: value for key, value in metrics.items() if key not in ("seconds", "latency_ms")}
+        )
         if len(self.reports) == self.stop_after:
             raise Stopped
 

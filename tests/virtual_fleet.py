@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -26,12 +27,16 @@ from ray.tune.experiment import Experiment
 from ray.tune.search import SearchGenerator
 
 from sweeps import halt, ledger_pages, progress, recorder, search, session, slots, time_left
+from sweeps.capacity import Capacity
+from sweeps.conduct import Conduct
 from sweeps.plan import SweepPlan
 from sweeps.run import TUNE_SETTINGS
-from sweeps.session import Conduct, Session
+from sweeps.session import Session
+from sweeps.slots import Slots
 from sweeps.tracking import Tracking
 from sweeps.tune_trial import GroupTrial
-from tests.virtual_parts import VirtualClock, VirtualSlots, VirtualTraining
+from tests.virtual_clock import VirtualClock
+from tests.virtual_training import VirtualTraining
 from zoo.store import Store
 
 # Whose `time` is the virtual clock. Heartbeats are real, and so is their clock.
@@ -159,6 +164,19 @@ class VirtualActors:
         if callback is not None:
             callback()
         return callback is not None
+
+
+class VirtualSlots(Slots):
+    """So many places, whose groups of workers are not there."""
+
+    def __init__(self, name: str, count: int) -> None:
+        desk = SimpleNamespace(**{what: SimpleNamespace(remote=lambda *_: None) for what in ("end", "close")})
+        self._session, self._parallel = name, count
+        self._groups = {f"{name}-{number}": desk for number in range(count)}
+        self._busy = set()
+        self._memory = {"gpu_bytes": 0.0, "peak_bytes": 0.0}
+        self._looked_s = math.inf  # never: there is no cluster
+        self.capacity = Capacity(count, 0.0)
 
 
 class VirtualSession(Session):

@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from trainables.clip_folder import open_folder
+from trainables.whole_file import written_whole
 
 _LATEST = "latest.json"
 # A store that is down for a while costs a trial that time and no more.
@@ -62,8 +63,8 @@ class Checkpoints:
             place.write(f"{folder}/{file.name}", data)
         latest = json.dumps({"folder": folder, "sha256": digests}).encode()
         if place.is_local:  # a local write is not whole at once
-            place.write(f"{_LATEST}.new", latest)
-            place.system.move(f"{place.path}/{_LATEST}.new", f"{place.path}/{_LATEST}")
+            with written_whole(Path(place.path) / _LATEST) as path:
+                path.write_bytes(latest)
         else:
             place.write(_LATEST, latest)
         for name in digests if self._number else ():

@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 # At most this much work is lost to a crash, beside the epoch under way.
 CHECKPOINT_EVERY_S = 30.0
-# Of a CPU core; the rest is for the drivers and controllers, which must never wait for a place.
-CPUS_PER_WORKER = 0.9
 # How often a group's workers are started again before it gives up.
 _RESTARTS = 3
 _REPORT_FILE = "report.json"
@@ -104,7 +102,7 @@ def _serve(train: Callable[..., Any] | None, settings: dict[str, Any]) -> None:
     me = ray.get_runtime_context().current_actor
     done = ""
     while (job := ray.get(desk.take.remote(me, done))) is not None:
-        job = _agreed(job, ranks)
+        _check_agreed(job, ranks)
         failure = None
         try:
             _train(job, desk, train)
@@ -122,13 +120,10 @@ def _serve(train: Callable[..., Any] | None, settings: dict[str, Any]) -> None:
             ray.get(desk.finished.remote(job["identity"], failure))
 
 
-def _agreed(job: dict[str, Any], ranks: int) -> dict[str, Any]:
-    """The same job and the same checkpoint on every rank."""
-    if ranks > 1:
-        chosen = broadcast_from_rank_zero(job["job"])
-        if chosen != job["job"]:
-            raise RuntimeError("workers were given different trials")
-    return job
+def _check_agreed(job: dict[str, Any], ranks: int) -> None:
+    """Every rank was given the same job."""
+    if ranks > 1 and broadcast_from_rank_zero(job["job"]) != job["job"]:
+        raise RuntimeError("workers were given different trials")
 
 
 def _kind(error: BaseException) -> str:
@@ -190,8 +185,7 @@ def _train(job: dict[str, Any], desk: Any, train: Callable[..., Any] | None) -> 
 def _fetched(url: str | None) -> Iterator[Path | None]:
     """A copy on this machine of the model's folder at `url`."""
     if url is None:
-        with nullcontext() as nothing:
-            yield nothing
+        yield None
         return
     from trainables.model_folder import fetch_model
 
@@ -289,7 +283,7 @@ class _Report:
         """The state, of its history what the desk has not been told: all of it first, since an attempt before this one
         may have told nobody."""
         first, self._told_of = self._told_of, len(self._state["history"])
-        told = {"history_from": first, "history": self._state["history"][first:], "ranks": self._ranks}
+        told = {"history_from": first, "history": self._state["history"][first:]}
         return self._state | told
 
     def repeat_if_silent(self) -> None:

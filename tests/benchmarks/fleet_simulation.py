@@ -41,14 +41,14 @@ from sweeps.search import SweepSearch
 from sweeps.space import Axis
 from sweeps.sweep import _search
 from tests.object_server import running_store
+from tests.virtual_clock import CountedStore, VirtualClock
 from tests.virtual_fleet import Fleet, VirtualSession
-from tests.virtual_parts import CountedStore, VirtualClock
 from zoo.store import open_store
 
 SETTINGS = ("objects", "actions", "tasks", "scenes")
 
 
-def fleet_plan(trials: int, codebooks: int, seed: int, epochs: int = 16, search: str = "tpe") -> SweepPlan:
+def fleet_plan(trials: int, codebooks: int, seed: int, search: str = "tpe") -> SweepPlan:
     """So many trials in all, on `codebooks` different codebooks a setting."""
     return SweepPlan(
         data="data/world",
@@ -62,7 +62,7 @@ def fleet_plan(trials: int, codebooks: int, seed: int, epochs: int = 16, search:
         search=search,
         stopping="asha",
         trials=trials // len(SETTINGS),
-        epochs=epochs,
+        epochs=16,
         seeds=2,
         seed=seed,
         workers="1",

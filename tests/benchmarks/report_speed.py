@@ -8,7 +8,6 @@ Bars: 20 s for 1,000 trials with all that is read for them, and 3 MB.
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -16,14 +15,11 @@ from pathlib import Path
 
 import click
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from made_up_sweep import AXES, DIGEST, EPOCHS, SETTINGS, made_up_sweep
-
 from sweeps.ledger import Ledger
 from sweeps.plan import SweepPlan
 from sweeps.report import SweepView, view_of, write_report
-from sweeps.space import OBJECTIVES, Axis
+from sweeps.space import Axis
+from tests.made_up_sweep import AXES, SETTINGS, made_up_plan, made_up_sweep
 from zoo.store import open_store
 
 
@@ -67,21 +63,7 @@ def write(made: SweepView, folder: str) -> SweepPlan:
     for setting, report in made.reports.items():
         ledger.published(setting, dict(report))
     ledger.compact()
-    return SweepPlan(
-        name=made.name,
-        data="s3://bucket/world",
-        data_name="world",
-        data_digest=DIGEST,
-        settings=SETTINGS,
-        axes=made.axes,
-        objectives=(OBJECTIVES["mpjpe_cm"], OBJECTIVES["parameters"]),
-        trials=16,
-        epochs=EPOCHS,
-        seeds=3,
-        seed=0,
-        workers="1",
-        protocol="first",
-    )
+    return made_up_plan(name=made.name, axes=made.axes)
 
 
 if __name__ == "__main__":

@@ -29,13 +29,14 @@ from ray.tune.schedulers import TrialScheduler
 
 from sweeps.ledger import TrialRecord
 from sweeps.pareto import front
+from sweeps.plan import STOPPINGS
 from sweeps.space import OBJECTIVES, Objective
-from sweeps.stopping import STOPPING, make_stopper
+from sweeps.stopping import make_stopper
+from tests.tune_trials import NOBODY
 
 TRIALS, EPOCHS, SLOTS = 32, 24, 4
 SIZES = 16
 NOISE = 0.01  # of a validation figure, relative
-NOBODY: Any = None  # where Tune's controller stands; no stopper asks it anything
 CLOCK_NOISE = 0.02  # of a measured latency, relative
 
 
@@ -174,7 +175,7 @@ def main(seeds: int) -> None:
         ):
             print(f"\n{'ascending' if ascending else 'shuffled'}, {', '.join(names)}")
             print(f"{'':10}{'epochs':>8}{'':10}{'recall':>8}{'':10}{'wrong':>8}  {'best %':>6}")
-            for method in ("none", *(m for m in STOPPING if m != "none")):
+            for method in ("none", *(m for m in STOPPINGS if m != "none")):
                 print(
                     row(method, [OBJECTIVES[n] for n in names], ascending=ascending, seeds=seeds), flush=True
                 )

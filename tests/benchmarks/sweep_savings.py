@@ -1,6 +1,6 @@
 """What a sweep spends on training against trying every pair from scratch, and whether its winner is as good.
 
-    python -m tests.benchmarks.sweep_savings DATA [--out DIR] [--trials 8]
+    python -m tests.benchmarks.sweep_savings DATA --out DIR [--trials 8]
 
 Four settings, four codebook sizes, four decoder depths. *Naive* trains each of the 64 pairs from scratch for all its
 epochs; its seconds are those of every pair's own stages, where a codebook and an indexer that the exhaustive run trained
@@ -15,60 +15,33 @@ import json
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from ray_head import ray_head
 
 from sweeps.assess import validation_errors
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.selection import params_key
+from tests.ray_head import ray_head
 from trainables.clip_errors import ClipErrors, paired_difference
 from trainables.significance import paired_p
 from trainables.trial_config import TrialConfig
 from zoo.store import open_store
 
+ROOT = Path(__file__).resolve().parents[2]
 CODES, DEPTHS = "64,128,256,512", "1,2,3,4"
 FIXED = [
-    "width=32",
-    "heads=2",
-    "codebook_heads=2",
-    "condition_width=16",
-    "stride=12",
-    "codebook_epochs=4",
-    "indexer_epochs=1",
+    *("width=32", "heads=2", "codebook_heads=2", "condition_width=16", "stride=12"),
+    *("codebook_epochs=4", "indexer_epochs=1"),
 ]
 EPOCHS = 8
 
 
 def run(environment: dict[str, str], data: str, store: Path, name: str, *more: str) -> None:
-    command = [
-        *(
-            sys.executable,
-            str(ROOT / "sweeps" / "codebook_size.py"),
-            "--data",
-            data,
-            "--split",
-            "all",
-            "--name",
-            name,
-        ),
-        *(
-            "--codes",
-            CODES,
-            "--depth",
-            DEPTHS,
-            "--epochs",
-            str(EPOCHS),
-            "--no-publish",
-            "--no-warm-start",
-            *more,
-        ),
-        *(option for field in FIXED for option in ("--set", field)),
-    ]
+    command = [sys.executable, str(ROOT / "sweeps" / "codebook_size.py"), "--data", data, "--split", "all"]
+    command += ["--name", name, "--codes", CODES, "--depth", DEPTHS, "--epochs", str(EPOCHS)]
+    command += ["--no-publish", "--no-warm-start", *more]
+    command += [option for field in FIXED for option in ("--set", field)]
     subprocess.run(command, env=environment | {"LATENTACT_ZOO": f"file://{store}"}, cwd=ROOT, check=True)
 
 
@@ -113,11 +86,11 @@ def alike_seconds(trials: dict[str, TrialRecord], every: dict[str, TrialRecord])
     )
 
 
-def spent(trials: dict[str, TrialRecord]) -> dict[str, float]:
-    stages: dict[str, float] = {}
+def spent(trials: dict[str, TrialRecord]) -> Counter[str]:
+    """Seconds of each stage."""
+    stages: Counter[str] = Counter()
     for trial in trials.values():
-        for stage, seconds in trial.stage_seconds.items():
-            stages[stage] = stages.get(stage, 0.0) + seconds
+        stages.update(trial.stage_seconds)
     return stages
 
 
@@ -162,12 +135,11 @@ def main() -> None:
             {
                 "setting": setting,
                 "naive_s": naive,
-                "exhaustive_s": sum(spent(every[setting]).values()),
-                "sweep_s": sum(stages.values()),
-                "share": sum(stages.values()) / naive,
+                "exhaustive_s": spent(every[setting]).total(),
+                "sweep_s": stages.total(),
+                "share": stages.total() / naive,
                 "alike_s": alike_seconds(ours[setting], every[setting]),
-                "codebooks_share": (stages.get("codebook", 0.0) + stages.get("indexer", 0.0))
-                / sum(stages.values()),
+                "codebooks_share": (stages["codebook"] + stages["indexer"]) / stages.total(),
                 "epochs": sum(t.epochs for t in ours[setting].values()),
                 "best": [best.params, best.mpjpe_cm],
                 "chosen": [taken.params, taken.mpjpe_cm],

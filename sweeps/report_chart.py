@@ -1,4 +1,4 @@
-"""Axes and frames of the report's charts: inline SVG whose colours are the page's own."""
+"""What the report's charts are made of: inline SVG whose colours are the page's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, TypeVar
 
 from markupsafe import Markup
 
@@ -16,6 +16,18 @@ from trainables.inspect_charts import nice_ticks
 
 # So few different values stand side by side at equal distances, whatever lies between them.
 _FEW = 8
+# So many lines of a chart are drawn thinner.
+CROWDED = 60
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A chart with its heading and what must be said beside it."""
+
+    title: str
+    chart: Markup
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,3 +156,16 @@ def mark(number: int, title: str, body: str, kind: str = "") -> str:
 def line(points: Sequence[tuple[float, float]]) -> str:
     """An SVG path through points, in tenths of a unit."""
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+
+
+def few(points: Sequence[T], most: int) -> list[T]:
+    """At most so many of them, evenly spread, the first and the last included."""
+    if len(points) <= most:
+        return list(points)
+    return [points[round(i * (len(points) - 1) / (most - 1))] for i in range(most)]
+
+
+def thinned(ranked: Sequence[T], most: int) -> list[T]:
+    """At most so many: the best tenth of the places for the best, the others evenly from the rest."""
+    best = max(most // 10, 1)
+    return [*ranked[:best], *few(ranked[best:], most - best)] if len(ranked) > most else list(ranked)

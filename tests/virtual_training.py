@@ -1,115 +1,23 @@
-"""What a virtual fleet is made of: its clock, places, trainings, and a store whose requests take virtual time."""
+"""What a worker that is not there reports: epoch by epoch what a real one does, with made-up figures."""
 
 from __future__ import annotations
 
 import copy
 import math
 import random
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from sweeps.capacity import Capacity
-from sweeps.slots import Slots
 from trainables.trial_config import TrialConfig
-from zoo.store import Blob, Store
+from zoo.store import Store
 
-
-class VirtualClock:
-    """Stands for the module `time`. With `cpu` the main thread's CPU time counts for its work, otherwise the wall clock's."""
-
-    def __init__(self, *, cpu: bool) -> None:
-        clock = (
-            time.pthread_getcpuclockid(threading.main_thread().ident or 0) if cpu else time.CLOCK_MONOTONIC
-        )
-        self._read = lambda: time.clock_gettime(clock)
-        self._began_s = time.time()
-        self._before_s = 0.0
-        self._since: float | None = self._read()  # None: what runs now takes no time
-        self.idle_s = 0.0
-
-    def monotonic(self) -> float:
-        return self._before_s + (self._read() - self._since if self._since is not None else 0.0)
-
-    def time(self) -> float:
-        return self._began_s + self.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        self.skip_to(self.monotonic() + seconds)
-
-    @property
-    def busy_s(self) -> float:
-        return self.monotonic() - self.idle_s
-
-    def spend(self, seconds: float) -> None:
-        """Work that took so long elsewhere, such as in a store."""
-        self._before_s += seconds
-
-    def skip_to(self, at_s: float) -> None:
-        """Wait."""
-        waited_s = max(0.0, at_s - self.monotonic())
-        self.idle_s += waited_s
-        self._before_s += waited_s
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What is done in here is the fleet's, and takes the driver no time."""
-        self._before_s, self._since = self.monotonic(), None
-        try:
-            yield
-        finally:
-            self._since = self._read()
-
-
-class CountedStore:
-    """A store that counts the driver's requests; each takes `latency_s` of virtual time more than it takes really."""
-
-    def __init__(self, store: Store, clock: VirtualClock, latency_s: float) -> None:
-        self.url, self.inner = store.url, store
-        self._clock, self._latency_s = clock, latency_s
-        self.requests = 0
-
-    def _count(self) -> None:
-        if threading.current_thread() is threading.main_thread():  # heartbeats hold up nobody
-            self.requests += 1
-            self._clock.spend(self._latency_s)
-
-    def get(self, key: str) -> Blob:
-        self._count()
-        return self.inner.get(key)
-
-    def put(self, key: str, source: bytes | Path) -> None:
-        self._count()
-        self.inner.put(key, source)
-
-    def put_if(self, key: str, data: bytes, tag: str | None) -> None:
-        self._count()
-        self.inner.put_if(key, data, tag)
-
-    def list(self, prefix: str, *, deep: bool = True) -> Iterator[str]:
-        self._count()
-        return self.inner.list(prefix, deep=deep)
-
-    def delete(self, key: str) -> None:
-        self._count()
-        self.inner.delete(key)
-
-
-class VirtualSlots(Slots):
-    """So many places, whose groups of workers are not there."""
-
-    def __init__(self, name: str, count: int) -> None:
-        desk = SimpleNamespace(**{what: SimpleNamespace(remote=lambda *_: None) for what in ("end", "close")})
-        self._session, self._parallel = name, count
-        self._groups = {f"{name}-{number}": desk for number in range(count)}
-        self._busy = set()
-        self._memory = {"gpu_bytes": 0.0, "peak_bytes": 0.0}
-        self._looked_s = math.inf  # never: there is no cluster
-        self.capacity = Capacity(count, 0.0)
+# As many figures as a real epoch has.
+_ERRORS = ("root_aligned", "procrustes", "mpjpe_first", "mpjpe_last", "wrist", "fingertips")
+_SCORES = (
+    *("contact_f1", "contact_precision", "contact_recall", "contact_threshold"),
+    *("index_accuracy", "live_codes"),
+)
+_SYSTEM = {"system/cpu_utilization_percentage": 97.5, "system/system_memory_usage_megabytes": 812.3}
 
 
 class VirtualTraining:
@@ -194,16 +102,3 @@ class VirtualTraining:
                         self._shelf.put(f"{shelf}/weights.json", b"{}")
                 yield {**state, "figures": entry, "history_from": entries, "history": [entry], "ranks": 1}
                 entries += 1
-
-
-# As many figures as a real epoch has.
-_ERRORS = ("root_aligned", "procrustes", "mpjpe_first", "mpjpe_last", "wrist", "fingertips")
-_SCORES = (
-    "contact_f1",
-    "contact_precision",
-    "contact_recall",
-    "contact_threshold",
-    "index_accuracy",
-    "live_codes",
-)
-_SYSTEM = {"system/cpu_utilization_percentage": 97.5, "system/system_memory_usage_megabytes": 812.3}

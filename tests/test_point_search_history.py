@@ -1,4 +1,4 @@
-"""The search over time: what is known, what is kept and what it costs."""
+"""The search over time: trials that run at once, end badly or came before, and a history that is kept short."""
 
 from __future__ import annotations
 
@@ -10,29 +10,23 @@ from typing import Any, ClassVar
 
 import pytest
 
-from sweeps.points import Points
-from sweeps.space import Axis
-
 pytest.importorskip("ray.tune")
 
 import optuna
 from optuna.trial import TrialState
 from ray.tune.search.optuna import OptunaSearch
-from test_point_search import (
-    CODES,
-    DEPTH,
-    DROPOUT,
-    ONE,
-    SMALL,
-    TWO,
-    different,
-    run,
-    search,
-    suggestions_of,
-    told,
-)
 
 from sweeps.point_search import PointSearch
+from sweeps.space import Axis
+from tests.point_searches import CODES, DEPTH, DROPOUT, ONE, SMALL, TWO, different, run, search, told
+
+
+def suggestions_of(searcher: OptunaSearch, sign: float, results: int, count: int) -> list[Any]:
+    """`count` suggestions given while 8 trials run, of which `results` have ended by the ninth and no more after."""
+    points: list[Any] = [searcher.suggest(str(number)) for number in range(8)]
+    for number in range(results):
+        searcher.on_trial_complete(str(number), {"mpjpe_cm": sign * points[number]["codes"]})
+    return points + [searcher.suggest(str(number)) for number in range(8, count)]
 
 
 def test_trials_that_run_at_once_add_no_points_at_random() -> None:
@@ -180,38 +174,9 @@ def test_a_long_history_is_shortened_at_once() -> None:
     assert different(run(searcher)) == 3
 
 
-def test_a_free_point_is_found_without_a_walk_through_the_space() -> None:
-    """A space of 10^18 points, of which 10,000 are taken."""
-    axes = tuple(Axis(field, "int", 1, 1_000_000) for field in ("codes", "width", "batch"))
-    points = Points(axes, 0)
-    taken = {(500_000 + i % 100, 500_000 + i // 100, 500_000) for i in range(10_000)}
-    near = {"codes": 500_000, "width": 500_000, "batch": 500_000}
-    found = points.free(near, taken)
-    assert found is not None and points.key(found) not in taken
-    assert all(abs(value - 500_000) < 250_000 for value in found.values())
-
-
-def test_the_last_free_point_of_a_space_is_found() -> None:
-    points = Points((Axis("codes", "int", 1, 5000), Axis("told", "choice", choices=("window", "frame"))), 0)
-    keys = [points.key(params) for params in points.grid()]
-    taken = set(keys) - {keys[1234]}
-    found = points.free({"codes": 1, "told": "frame"}, taken)
-    assert found is not None and points.key(found) == keys[1234]
-    assert points.free(found, set(keys)) is None
-
-
-def test_spread_out_points_have_one_in_every_part_of_every_axis() -> None:
-    axes = (CODES, DROPOUT, Axis("heads", "choice", choices=(1, 2, 4, 8)))
-    points = Points(axes, 3).spread(8)
-    assert {int(point["dropout"] / 0.5 * 8) for point in points} == set(range(8))
-    assert sorted(point["heads"] for point in points) == [1, 1, 2, 2, 4, 4, 8, 8]
-    # By magnitude: as many below the geometric middle as above it.
-    assert sum(point["codes"] < math.sqrt(128 * 1024) for point in points) == 4
-
-
 def test_tune_may_pickle_and_save_a_search(tmp_path: Path) -> None:
     searcher = search()
     searcher.suggest("a")
-    assert isinstance(pickle.loads(pickle.dumps(searcher)), PointSearch)
+    assert pickle.dumps(searcher) and searcher.__getstate__() == {}
     searcher.save_to_dir(str(tmp_path))
     assert not list(tmp_path.iterdir())

@@ -1,11 +1,14 @@
-"""Servers of a test that can be killed with all that they started, and started again."""
+"""Servers that a test found running, to be killed with all that they started, and started again."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+_HEAD_RUNS_S = 170.0
 
 
 class Server:
@@ -37,6 +40,21 @@ class Server:
 
     def is_alive(self) -> bool:
         return bool(self.process.is_running()) and self.process.status() != psutil.STATUS_ZOMBIE
+
+
+class RayHead(Server):
+    """The head of a Ray cluster, which says when it runs."""
+
+    def start(self) -> None:
+        """Until it runs: on a busy machine a head gives up when it has waited for itself too long."""
+        super().start()
+        deadline = time.monotonic() + _HEAD_RUNS_S
+        while "Ray runtime started" not in self.log.read_text():
+            assert time.monotonic() < deadline, self.log.read_text()[-2000:]
+            if not self.is_alive():
+                self.process.wait()
+                super().start()
+            time.sleep(0.2)
 
 
 def kill_all(processes: list[psutil.Process]) -> None:

@@ -1,9 +1,8 @@
-"""Stopping: the later half of its proofs."""
+"""One stopper a setting: none hears of another's trials, nor of repeats; by itself, and where Tune asks on a real Ray."""
 
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -15,30 +14,12 @@ import pytest
 
 pytest.importorskip("ray.tune")
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.schedulers import FIFOScheduler
 
 from sweeps.stopping import BySetting
-from tests.ray_head import ray_head
-from tests.test_stopping import NOBODY, ROOT, random_curve, result, run, stopper, trial
+from tests.tune_trials import NOBODY, random_curve, run, stopper, trial
 
-
-@pytest.mark.parametrize("method", ["asha", "hyperband", "pareto", "none"])
-def test_epochs_of_other_stages_pass(method: str) -> None:
-    one = stopper(method, 2)
-    for n in range(20):
-        subject = trial(str(n))
-        one.on_trial_add(NOBODY, subject)
-        for told in (
-            {"trial_seconds": 1.0, "stage_seconds": {"codebook": 1.0}, "figures/loss": 3.0},
-            {"trial_seconds": 2.0, "curve": []},
-            result([math.nan]),
-            {"failure": "out of memory"},
-        ):
-            assert one.on_trial_result(NOBODY, subject, told) == TrialScheduler.CONTINUE
-        one.on_trial_complete(NOBODY, subject, {"failure": "out of memory"})
-    removed = trial("removed")
-    one.on_trial_add(NOBODY, removed)
-    one.on_trial_remove(NOBODY, removed)
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.mark.parametrize("method", ["asha", "hyperband", "pareto"])
@@ -146,12 +127,11 @@ def train(config):
                      "parameters": 1000, "latency_ms": 1.0, "contact_f1": 0.5})
 
 ray.init(address="auto", log_to_driver=False)
-method = sys.argv[2]
 names = [*LEVELS["objects"], *LEVELS["actions"], "a2 repeat"]
 setting = tune.sample_from(lambda spec: "objects" if spec.config["identity"][0] == "o" else "actions")
 phase = tune.sample_from(lambda spec: spec.config["identity"].partition(" ")[2] or "search")
 scheduler = BySetting({
-    s: make_stopper(method, epochs=EPOCHS, objectives=[OBJECTIVES["mpjpe_cm"]], ended=[]) for s in LEVELS
+    s: make_stopper("asha", epochs=EPOCHS, objectives=[OBJECTIVES["mpjpe_cm"]], ended=[]) for s in LEVELS
 })
 results = tune.Tuner(
     tune.with_resources(train, {"cpu": 1}),
@@ -167,18 +147,17 @@ print(json.dumps({"errors": results.num_errors, "ends": {n: int(open(f"{folder}/
 
 
 @pytest.mark.slow
-def test_tune_itself_stops_what_the_stoppers_say(tmp_path: Path) -> None:
+def test_tune_itself_stops_what_the_stoppers_say(head: dict[str, str], tmp_path: Path) -> None:
     """On a real Ray, one trial after the other; the process of one is lost and comes again."""
-    with ray_head() as environment:
-        output = subprocess.run(
-            [sys.executable, "-c", DRIVER, str(tmp_path), "asha"],
-            env=environment | {"PYTHONPATH": str(ROOT)},
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=240,
-            check=True,
-        ).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(tmp_path)],
+        env=head | {"PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=240,
+        check=True,
+    ).stdout
     told = json.loads(output.splitlines()[-1])
     # Two epochs are the first rung; a lost trial begins anew, since these have no checkpoints.
     ends = {"o1": 8, "o2": 2, "o3": 8, "a1": 8, "a2": 2, "a3": 8, "a2 repeat": 8}
