@@ -45,7 +45,10 @@ def ray_head() -> Iterator[dict[str, str]]:
         )
     try:
         wait(lambda: b"Ray runtime started" in log.read_bytes(), 180, server)
-        yield environment | {"RAY_ADDRESS": f"127.0.0.1:{ports.ray}"}
+        yield environment | {
+            "RAY_ADDRESS": f"127.0.0.1:{ports.ray}",
+            "RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{ports.dashboard}",
+        }
     finally:
         server.terminate()
         server.wait(60)

@@ -118,7 +118,7 @@ def test_retry_can_be_submitted_to_a_cluster(store: Store, monkeypatch: pytest.M
     with ray_head() as environment:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        address = environment["RAY_ADDRESS"]
+        address = environment["RAY_API_SERVER_ADDRESS"]
         said = sweeps("retry", "mine", "--submit", address)
     assert "Submitted as raysubmit_" in said and "Usage: joint.py [OPTIONS]" in said
 
