@@ -33,9 +33,9 @@ class PatientStore:
         self._lock = threading.Lock()
         self._warned_s = float("-inf")
 
-    def get(self, key: str) -> Blob:
+    def get(self, key: str, *, start: int = 0, end: int | None = None) -> Blob:
         def whole() -> Blob:
-            blob = self._store.get(key)
+            blob = self._store.get(key, start=start, end=end)
             data = blob.read()
             return Blob(blob.tag, len(data), iter((data,)))
 

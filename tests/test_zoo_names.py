@@ -14,6 +14,7 @@ from zoo.names import check_alias, parse_name, parse_reference, unknown_model
         "latentact-codebook-world-scenes",
         "latentact-holoassist_v2.1-tasks-interpolate",
         "latentact-codebooks-actions",
+        "ourlab/latentact-world-objects",
     ],
 )
 def test_parse_and_format_agree(text: str) -> None:
@@ -24,13 +25,15 @@ def test_parts_of_a_name() -> None:
     name = parse_name("latentact-codebook-dexycb-subjects-interpolate")
     assert (name.data, name.setting, name.codebook, name.mode) == ("dexycb", "subjects", True, "interpolate")
     assert parse_name("latentact-codebooks-actions").data == "codebooks"
+    assert parse_name("ourlab/latentact-world-tasks").team == "ourlab"
 
 
 @pytest.mark.parametrize(
     "text",
     [
         "", "latentact", "latentact-world", "latentact-codebook-objects", "latentact-a-b-objects", "Latentact-world-objects",
-        "latentact-world-objects-", "latentact-../x-objects", "latentact-world/x-objects", "latentact-world-objects\n",
+        "latentact-world-objects-", "latentact-../x-objects", "latentact-world/x-objects", "/latentact-world-objects",
+        "a/b/latentact-world-objects", "our--lab/latentact-world-objects", "latentact-world-objects\n",
     ],
 )  # fmt: skip
 def test_bad_names(text: str) -> None:

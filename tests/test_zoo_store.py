@@ -27,6 +27,16 @@ def test_put_get_replace_delete(store: Store, tmp_path: Path) -> None:
         store.get("a/b.json")
 
 
+def test_a_range_is_read_alone(store: Store) -> None:
+    store.put("letters", b"abcdefghij")
+    for start, end, expected in ((0, 3, b"abc"), (4, None, b"efghij"), (7, 99, b"hij"), (9, 10, b"j")):
+        blob = store.get("letters", start=start, end=end)
+        assert (blob.size, blob.read()) == (len(expected), expected)
+        assert blob.tag == store.get("letters").tag
+    with pytest.raises(StoreError, match="letters"):
+        store.get("letters", start=11, end=12).read()
+
+
 def test_empty_object(store: Store) -> None:
     store.put("empty", b"")
     assert store.get("empty").read() == b""

@@ -70,9 +70,9 @@ class CountedStore:
             self.requests += 1
             self._clock.spend(self._latency_s)
 
-    def get(self, key: str) -> Blob:
+    def get(self, key: str, *, start: int = 0, end: int | None = None) -> Blob:
         self._count()
-        return self.inner.get(key)
+        return self.inner.get(key, start=start, end=end)
 
     def put(self, key: str, source: bytes | Path) -> None:
         self._count()

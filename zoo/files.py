@@ -25,7 +25,7 @@ class FileStore:
         self.root = root
         self.url = f"file://{root}"
 
-    def get(self, key: str) -> Blob:
+    def get(self, key: str, *, start: int = 0, end: int | None = None) -> Blob:
         try:
             file = open(self._path(key), "rb")  # noqa: SIM115 (closed by the generator below)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
@@ -35,15 +35,21 @@ class FileStore:
                 f"{self.url}/{key} cannot be read ({error.strerror}): check its permissions."
             ) from error
         tag = hashlib.file_digest(file, "sha256").hexdigest()
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
+        whole = file.seek(0, os.SEEK_END)
+        end = whole if end is None else min(end, whole)
+        if start > end:
+            file.close()
+            raise StoreError(f"{self.url}/{key} has {whole} bytes: there are none from {start} to {end}.")
+        file.seek(start)
 
         def chunks() -> Iterator[bytes]:
+            left = end - start
             with file:
-                while chunk := file.read(CHUNK_BYTES):
+                while left and (chunk := file.read(min(CHUNK_BYTES, left))):
+                    left -= len(chunk)
                     yield chunk
 
-        return Blob(tag, size, chunks())
+        return Blob(tag, end - start, chunks())
 
     def put(self, key: str, source: bytes | Path) -> None:
         with self._staged(key, source) as temporary:

@@ -4,6 +4,8 @@ models/<name>/versions/<digest>/...         a bundle, its manifest.json last
 models/<name>/numbers/<n>.json              version n -> digest, tags, who and when
 models/<name>/aliases/<alias>.json          the present state of an alias, moved by compare-and-swap
 models/<name>/log/<alias>-<sequence>.json   every state an alias has had
+
+A name's folder is `zoo.names.flat` of it: team--latentact-world-objects.
 """
 
 from __future__ import annotations
@@ -15,42 +17,47 @@ from typing import Any
 
 from zoo import bundle
 from zoo.errors import DamagedBundle, ObjectMissing, UnknownModel
-from zoo.names import Reference, unknown_model
+from zoo.names import Reference, flat, unknown_model
 from zoo.store import Store, parse_json, read_json
 
 NUMBER = re.compile(r"(\d+)\.json")
 
 
+def model_folder(name: str) -> str:
+    return f"models/{flat(name)}"
+
+
 def version_folder(name: str, digest: str) -> str:
-    return f"models/{name}/versions/{digest}"
+    return f"{model_folder(name)}/versions/{digest}"
 
 
 def number_key(name: str, number: int) -> str:
-    return f"models/{name}/numbers/{number}.json"
+    return f"{model_folder(name)}/numbers/{number}.json"
 
 
 def alias_key(name: str, alias: str) -> str:
-    return f"models/{name}/aliases/{alias}.json"
+    return f"{model_folder(name)}/aliases/{alias}.json"
 
 
 def log_key(name: str, alias: str, sequence: int) -> str:
-    return f"models/{name}/log/{alias}-{sequence:08d}.json"
+    return f"{model_folder(name)}/log/{alias}-{sequence:08d}.json"
 
 
 def names(store: Store) -> list[str]:
     """All model names in the store."""
-    return [key.split("/")[1] for key in store.list("models/", deep=False) if key.endswith("/")]
+    folders = [key.split("/")[1] for key in store.list("models/", deep=False) if key.endswith("/")]
+    return [folder.replace("--", "/", 1) for folder in folders]
 
 
 def numbers(store: Store, name: str) -> list[int]:
     """The version numbers of a model, ascending; empty for an unknown one."""
-    found = (NUMBER.fullmatch(key.rsplit("/", 1)[1]) for key in store.list(f"models/{name}/numbers/"))
+    found = (NUMBER.fullmatch(key.rsplit("/", 1)[1]) for key in store.list(f"{model_folder(name)}/numbers/"))
     return sorted(int(match[1]) for match in found if match)
 
 
 def aliases(store: Store, name: str) -> dict[str, dict[str, Any]]:
     """The aliases of a model and their records."""
-    keys = [key for key in store.list(f"models/{name}/aliases/") if key.endswith(".json")]
+    keys = [key for key in store.list(f"{model_folder(name)}/aliases/") if key.endswith(".json")]
     return {key.rsplit("/", 1)[1].removesuffix(".json"): read_json(store, key) for key in keys}
 
 

@@ -1,6 +1,6 @@
-"""The naming grammar: `latentact[-codebook]-<data>-<setting>[-interpolate]`, then `@<version|alias>`.
+"""The naming grammar: `[<team>/]latentact[-codebook]-<data>-<setting>[-interpolate]`, then `@<version|alias>`.
 
-latentact-world-objects@champion      latentact-dexycb-subjects@3      latentact-codebook-world-scenes
+latentact-world-objects@champion      latentact-dexycb-subjects@3      ourlab/latentact-codebook-world-scenes
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DEFAULT_ALIAS = "champion"
 EXAMPLE = "latentact-world-objects@champion"
 
 NAME = re.compile(
-    r"latentact(?P<codebook>-codebook)?-(?P<data>(?!codebook\b)[a-z0-9][a-z0-9_.]*)"
+    r"(?:(?P<team>[a-z0-9][a-z0-9_]*)/)?latentact(?P<codebook>-codebook)?-(?P<data>(?!codebook\b)[a-z0-9][a-z0-9_.]*)"
     rf"-(?P<setting>{'|'.join(SETTINGS)})(?P<interpolate>-interpolate)?"
 )
 ALIAS = re.compile(r"(?!latest$|v[0-9]+$)[a-z][a-z0-9_-]*")  # MLflow keeps `latest` and `v1` for itself
@@ -32,6 +32,7 @@ class Name:
     setting: str
     codebook: bool = False
     interpolate: bool = False
+    team: str = ""
 
     @property
     def mode(self) -> str:
@@ -39,9 +40,10 @@ class Name:
         return "interpolate" if self.interpolate else "forecast"
 
     def __str__(self) -> str:
+        team = f"{self.team}/" if self.team else ""
         codebook = "-codebook" if self.codebook else ""
         interpolate = "-interpolate" if self.interpolate else ""
-        return f"latentact{codebook}-{self.data}-{self.setting}{interpolate}"
+        return f"{team}latentact{codebook}-{self.data}-{self.setting}{interpolate}"
 
 
 @dataclass(frozen=True)
@@ -61,15 +63,21 @@ def parse_name(text: str) -> Name:
     match = NAME.fullmatch(text)
     if match is None:
         raise BadName(
-            f"'{text}' is not a model name: names are latentact[-codebook]-<data>-<setting>[-interpolate] with "
-            f"a setting out of {', '.join(SETTINGS)}, for example {EXAMPLE.split('@')[0]}.{_repair(text)}"
+            f"'{text}' is not a model name: names are [<team>/]latentact[-codebook]-<data>-<setting>[-interpolate] "
+            f"with a setting out of {', '.join(SETTINGS)}, for example {EXAMPLE.split('@')[0]}.{_repair(text)}"
         )
     return Name(
         data=match["data"],
         setting=match["setting"],
         codebook=match["codebook"] is not None,
         interpolate=match["interpolate"] is not None,
+        team=match["team"] or "",
     )
+
+
+def flat(name: str) -> str:
+    """The name without a slash, as `team--latentact-..`: a folder's name, and MLflow's for the model."""
+    return name.replace("/", "--")
 
 
 def parse_reference(text: str, *, default_alias: str = DEFAULT_ALIAS) -> Reference:

@@ -93,7 +93,9 @@ def history(name: str, alias: str = DEFAULT_ALIAS, *, store: Store | None = None
     store = store or open_store()
     _, current = _state(store, name, alias)
     keys = [
-        key for key in store.list(f"models/{name}/log/") if key.rsplit("/", 1)[1].rpartition("-")[0] == alias
+        key
+        for key in store.list(f"{layout.model_folder(name)}/log/")
+        if key.rsplit("/", 1)[1].rpartition("-")[0] == alias
     ]
     states = {key: parse_json(store.get(key).read(), key) for key in keys}
     if current is not None:

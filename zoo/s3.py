@@ -69,9 +69,12 @@ class S3Store:
         except (BotoCoreError, ValueError) as error:
             raise StoreError(f"{url} cannot be opened: {error}. Check the AWS_* variables.") from error
 
-    def get(self, key: str) -> Blob:
-        reply = self._call(key, lambda: self._client.get_object(Bucket=self.bucket, Key=self.prefix + key))
-        return Blob(reply["ETag"], reply["ContentLength"], self._chunks(key, reply))
+    def get(self, key: str, *, start: int = 0, end: int | None = None) -> Blob:
+        where = {"Bucket": self.bucket, "Key": self.prefix + key}
+        if start or end is not None:
+            where["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        reply = self._call(key, lambda: self._client.get_object(**where))
+        return Blob(reply["ETag"], reply["ContentLength"], self._chunks(key, reply, start))
 
     def put(self, key: str, source: bytes | Path) -> None:
         where = {"Bucket": self.bucket, "Key": self.prefix + key}
@@ -113,11 +116,11 @@ class S3Store:
         except ObjectMissing:
             return None
 
-    def _chunks(self, key: str, reply: dict[str, Any]) -> Iterator[bytes]:
-        """The body; a connection that breaks is taken up again where it broke, on the same state of the
+    def _chunks(self, key: str, reply: dict[str, Any], start: int) -> Iterator[bytes]:
+        """The body, which begins at `start` of the object; a connection that breaks is taken up again where it broke, on the same state of the
         object.
         """
-        position, tag, size = 0, reply["ETag"], reply["ContentLength"]
+        position, tag, end = start, reply["ETag"], start + reply["ContentLength"]
         deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
@@ -128,12 +131,12 @@ class S3Store:
             except BotoCoreError as error:
                 if time.monotonic() > deadline:
                     raise self._explained(error, key) from error
-            if position >= size:
+            if position >= end:
                 return
 
-            def rest(start: int = position) -> Any:
+            def rest(position: int = position) -> Any:
                 where = {"Bucket": self.bucket, "Key": self.prefix + key}
-                return self._client.get_object(**where, Range=f"bytes={start}-", IfMatch=tag)
+                return self._client.get_object(**where, Range=f"bytes={position}-{end - 1}", IfMatch=tag)
 
             reply = self._call(key, rest)
 

@@ -18,7 +18,7 @@ from zoo.errors import StoreError
 
 @dataclass(frozen=True)
 class Blob:
-    """An object being read. `chunks` streams it once; `tag` names this state of it for `put_if`."""
+    """An object, or a range of it, being read. `chunks` streams it once; `tag` names this state of it for `put_if`."""
 
     tag: str
     size: int
@@ -34,8 +34,11 @@ class Store(Protocol):
 
     url: str
 
-    def get(self, key: str) -> Blob:
-        """Read an object. Raises ObjectMissing."""
+    def get(self, key: str, *, start: int = 0, end: int | None = None) -> Blob:
+        """Read an object, or its bytes from `start` up to (without) `end`; `size` is that of what is read.
+
+        Raises ObjectMissing, or StoreError where the object ends before `start`.
+        """
 
     def put(self, key: str, source: bytes | Path) -> None:
         """Write an object, replacing what was there. A path is streamed."""
