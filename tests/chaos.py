@@ -274,6 +274,8 @@ class Solo:
             if trial.curve != [(figures["epoch"], figures["mpjpe_cm"]) for figures in alone]:
                 found.append(f"{logged_name(trial.params)}: curve {trial.curve}")
                 continue
+            if not alone:  # it has not begun, which is a fault of its own
+                continue
             best = min(alone, key=lambda figures: figures["mpjpe_cm"])
             for name in ("mpjpe_cm", "contact_f1"):
                 if trial.metrics[name] != best[name]:

@@ -1,0 +1,42 @@
+"""The shipped cluster files as a user fills them in, and copies of them with a mistake planted."""
+
+from pathlib import Path
+
+from cluster.check import Report
+
+ROOT = Path(__file__).resolve().parents[1]
+CLUSTER = ROOT / "cluster"
+DIGEST = f"registry.example.org/latentact-zoo@sha256:{'0' * 64}"
+ANSWERS = {
+    "<REGION>": "us-west-2",
+    "<ZONE>": "us-west-2-a",
+    "<PROJECT>": "my-project",
+    "<BUCKET>": "my-zoo",
+    "<STORE>": "https://s3.example.org",
+    "<AMI>": "ami-0123456789abcdef0",
+    "<VM_IMAGE>": "common-cu128-v20261101",
+    "<IMAGE>": DIGEST,
+}
+
+
+def filled_in(name: str) -> str:
+    """A shipped file as a user fills it in."""
+    text = (CLUSTER / name).read_text()
+    for place, answer in ANSWERS.items():
+        text = text.replace(place, answer)
+    return text
+
+
+def planted(folder: Path, name: str, old: str, new: str) -> Path:
+    """A copy of a shipped file, filled in, in which `old` is replaced by `new` wherever it stands."""
+    text = filled_in(name)
+    assert old in text, f"{name} has no {old!r} to replace"
+    file = folder / name
+    file.write_text(text.replace(old, new))
+    return file
+
+
+def told(report: Report) -> str:
+    return "\n".join(
+        f"{found.level} {found.field}: {found.problem} -> {found.remedy}" for found in report.findings
+    )
