@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from sweeps.input_facts import input_facts
 from trainables.clip_errors import METRIC_VERSION, ClipErrors
@@ -25,6 +28,13 @@ from trainables.windows import Windows
 _OF_WINDOWS = (
     "setting", "protocol", "mode", "hand_free", "without", "image_encoder", "text_encoder", "window", "stride",
 )  # fmt: skip
+# Which windows are shown, as a share of those with a known error, from the best on: fixed, so that none is chosen.
+_SAMPLES = {
+    0.1: "better than 90% of the windows",
+    0.5: "the middle one",
+    0.9: "worse than 90% of the windows",
+}
+_WRIST_AND_TIPS = [0, 4, 8, 12, 16, 20]
 
 
 def validation_errors(
@@ -64,7 +74,9 @@ def examine(data: str, config: dict[str, Any], checkpoint: str, device: str) -> 
 
     `trivial` compares the model with the mean trajectory of the training clips on test, pair by pair;
     `inputs` is what training told it (see sweeps/input_facts.py), for its evaluation on other data;
-    `example` is a validation window's inputs, for a first try of the model.
+    `example` is a validation window's inputs, for a first try of the model; `hardware` the machine this ran on.
+
+    Beside these, "samples" of predictions on validation windows, which are drawn and not kept in metrics.json.
     """
     trial = TrialConfig.from_json(config)
     clips = read_clips(data).to(device)
@@ -90,6 +102,8 @@ def examine(data: str, config: dict[str, Any], checkpoint: str, device: str) -> 
         },
         "inputs": input_facts(data, windows["train"]),
         "example": _example(windows["val"]),
+        "hardware": _machine(),
+        "samples": _samples(model, windows["val"], scores["val"]),
     }
 
 
@@ -126,3 +140,54 @@ def _example(windows: Windows) -> dict[str, Any]:
     row = int(batch.point_known_B.int().argmax())
     point = [round(value, 3) for value in batch.point_B3[row].tolist()] if batch.point_known_B[row] else None
     return {"text": batch.texts[int(batch.text_B[row])], "contact_point": point}
+
+
+def _machine() -> dict[str, Any]:
+    """What this process runs on: processor, cores, and the GPU that it uses."""
+    found: dict[str, Any] = {"processor": _processor(), "cores": torch.get_num_threads()}
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
+
+
+def _processor() -> str:
+    """As Linux names it, else the architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+@torch.no_grad()
+def _samples(model: LatentAct, windows: Windows, scores: Evaluation) -> list[dict[str, Any]]:
+    """What `sweeps.bundle_figures` draws: windows of which the error has a given rank, with the true and the predicted
+    way (6, T, 3) of wrist and fingertips, thumb first, in cm, in the window's first camera.
+    """
+    errors_W = scores.metrics["mpjpe_cm"]
+    order = np.argsort(errors_W, kind="stable")
+    known = int(np.isfinite(errors_W).sum())
+    rows = {share: int(order[round(share * (known - 1))]) for share in _SAMPLES} if known else {}
+    samples = []
+    for share, row in rows.items():
+        batch = windows.gather(torch.tensor([row]))
+        point = _cm(batch.point_B3[0]) if batch.point_known_B[0] else None
+        samples.append(
+            {
+                "text": batch.texts[int(batch.text_B[0])],
+                "rank": _SAMPLES[share],
+                "mpjpe_cm": float(errors_W[row]),
+                "contact_point_cm": point,
+                "true_cm": _cm(batch.joints_ref_BTJ3[0, :, _WRIST_AND_TIPS].transpose(0, 1)),
+                "predicted_cm": _cm(
+                    model.forecast(batch).joints_ref_BTJ3[0, :, _WRIST_AND_TIPS].transpose(0, 1)
+                ),
+            }
+        )
+    return samples
+
+
+def _cm(metres: Tensor) -> Any:
+    """As nested lists, to a tenth of a millimetre."""
+    return (100 * metres.double()).round(decimals=2).tolist()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from sweeps.ledger import TrialRecord
 from sweeps.plan import SweepPlan
 from trainables.frozen_encoders import IMAGE_WIDTHS, TEXT_WIDTHS
 from trainables.hand import FINGERS
+from trainables.trial_config import TrialConfig
+from zoo import model_card
 
+_METHOD = "LatentAct (Prakash et al., CVPR 2025), reimplemented"
 _CARD = """\
 # {name}
 
@@ -19,30 +24,105 @@ point (LatentAct, CVPR 2025; reimplemented).
 - Contact point: protocol `{plan.protocol}`{look_ahead}.
 - Inputs: image by `{config.image_encoder}`{hand_free}, text by `{config.text_encoder}`, contact by
   `{config.contact_encoder}`; mode `{config.mode}`.{frozen}
-- Trial `{best.identity}`: {params}; {best.epochs} predictor epochs, of which validation chose the best.{tuned}
+- Trial `{best.identity}` of sweep `{made[sweep]}`, on codebook `{made[codebook]}`: {params}; {best.epochs} predictor
+  epochs, of which validation chose the best.{tuned}
+- Trained on {hardware}, for {cost}.
 - {hand}
 
 ## Figures
 
 End to end: codes come from the indexer. 95% intervals resample held-out groups, and clips within them. Validation
-selected this model; test ({test[groups]} groups, {test[clips]} clips) was read once.
+selected this model; test ({test[groups]} groups, {test[clips]} clips) was read {reads}.
 
 | metric | val | test |
 | --- | --- | --- |
 {rows}
 {fingers}
 On test, the {trivial[predictor]} of the training clips has {rival} cm; this model minus that: {difference} cm.
-
+{pictures}
 ## Use
 
-    zoo.load("{name}@champion").predict(image="frame.png", text="{example[text]}")
+    zoo.load("{name}@champion").predict(image="frame.png", text="{example}")
 
 A research model: no figure here speaks for safety near people or machines.
 """
 
 
-def write_card(name: str, plan: SweepPlan, setting: str, best: TrialRecord, metrics: dict[str, Any]) -> str:
-    """Markdown for `card.md`; a pure function of the trial and its figures, so that a bundle keeps its digest."""
+def write_card(
+    name: str,
+    plan: SweepPlan,
+    setting: str,
+    best: TrialRecord,
+    metrics: dict[str, Any],
+    made: dict[str, Any],
+    pictures: Sequence[str] = (),
+) -> str:
+    """Metadata and Markdown for `card.md`; a pure function of the trial and its figures, so that a bundle keeps its
+    digest. `made` is what `sweeps.origin` says; `pictures` are paths in the bundle.
+    """
+    config = plan.config(setting, **best.params)
+    return model_card.write(
+        _metadata(name, plan, setting, config, metrics, made),
+        _body(name, plan, setting, best, config, metrics, made, pictures),
+    )
+
+
+def _metadata(
+    name: str,
+    plan: SweepPlan,
+    setting: str,
+    config: TrialConfig,
+    metrics: dict[str, Any],
+    made: dict[str, Any],
+) -> dict[str, Any]:
+    estimates = {
+        f"{part}_{metric}": metrics[part]["metrics"][metric]["estimate"]
+        for part in ("val", "test")
+        for metric in ("mpjpe_cm", "contact_f1")
+    }
+    return {
+        **_licence(plan.data_name, metrics["hand"]),
+        "library_name": "latentact-zoo",
+        "tags": ["latentact", "hand-motion", "contact", setting],
+        "model_name": name,
+        "method": _METHOD,
+        "data": plan.data_name,
+        "data_digest": plan.data_digest,
+        "setting": setting,
+        "mode": config.mode,
+        "protocol": plan.protocol,
+        "window": config.window,
+        "hand": metrics["hand"],
+        "mano": _mano(metrics["hand"]),
+        **made,
+        "metrics": {metric: round(value, 4) for metric, value in estimates.items() if value is not None},
+    }
+
+
+def _licence(data_name: str, hand: str) -> dict[str, str]:
+    """Weights made from the project's own made-up data are the project's; of others' data nothing is known here."""
+    if data_name == "world" and hand != "mano":
+        return {"license": "apache-2.0"}
+    mano = " and of MANO" if hand == "mano" else ""
+    return {"license": "other", "license_name": f"as the licences of the data set {data_name}{mano} allow"}
+
+
+def _mano(hand: str) -> str:
+    if hand == "mano":
+        return "needed to load it, from MANO_PATH; licensed, and not part of this bundle"
+    return "not needed, and not part of this bundle: made with the project's stand-in hand"
+
+
+def _body(
+    name: str,
+    plan: SweepPlan,
+    setting: str,
+    best: TrialRecord,
+    config: TrialConfig,
+    metrics: dict[str, Any],
+    made: dict[str, Any],
+    pictures: Sequence[str],
+) -> str:
     val, test = metrics["val"], metrics["test"]
     by_finger = {f"contact_f1_{finger}": finger for finger in FINGERS}
     rows = [
@@ -63,10 +143,10 @@ def write_card(name: str, plan: SweepPlan, setting: str, best: TrialRecord, metr
         hand = (
             f"Made with the project's stand-in hand ({metrics['hand']}): figures do not carry over to MANO."
         )
-    config = plan.config(setting, **best.params)
     frozen = [
         name for name in (config.image_encoder, config.text_encoder) if name in IMAGE_WIDTHS | TEXT_WIDTHS
     ]
+    shown = [f"![{PurePosixPath(path).stem.replace('_', ' ')}]({path})" for path in pictures]
     return _CARD.format(
         name=name,
         config=config,
@@ -81,16 +161,49 @@ def write_card(name: str, plan: SweepPlan, setting: str, best: TrialRecord, metr
         setting=setting,
         best=best,
         test=test,
+        made=made,
         trivial=metrics["trivial"],
-        example=metrics["example"],
+        example=_harmless(metrics["example"]["text"]),
         params=", ".join(f"{key} {value}" for key, value in best.params.items()),
         look_ahead=" (the window's first contact: a declared look ahead)" if plan.protocol == "goal" else "",
+        hardware=_hardware(made["hardware"]),
+        cost=_cost(made["training_cost"]),
+        reads="once" if made["test_reads"] == 1 else f"{made['test_reads']} times",
         hand=hand,
         rows="\n".join(rows),
         fingers="\n".join(fingers),
+        pictures="\n" + "\n".join(shown) + "\n" if shown else "",
         rival=show(metrics["trivial"]["test"]),
         difference=show(metrics["trivial"]["difference"], sign="+"),
     )
+
+
+def _hardware(hardware: dict[str, Any]) -> str:
+    """`cuda (NVIDIA H200), 2 workers`."""
+    machine = hardware.get("evaluated_on", {})
+    named = machine.get("gpu") or machine.get("processor")
+    workers = f"{hardware['workers']} worker{'' if hardware['workers'] == '1' else 's'}"
+    return f"{hardware['device']}{f' ({named})' if named else ''}, {workers}"
+
+
+def _cost(cost: dict[str, Any]) -> str:
+    """`codebook 12 s, predictor 40 s; 0.01 core hours, 0.02 USD`."""
+    stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in cost["seconds"].items())
+    spent = [
+        f"{_range(cost[unit])} {words}"
+        for unit, words in (("gpu_hours", "GPU hours"), ("core_hours", "core hours"), ("usd", "USD"))
+        if unit in cost
+    ]
+    return f"{stages}; {', '.join(spent)}" if stages else ", ".join(spent)
+
+
+def _range(value: float | list[float]) -> str:
+    return " to ".join(f"{one:g}" for one in value) if isinstance(value, list) else f"{value:g}"
+
+
+def _harmless(text: str) -> str:
+    """A text of the data set as it may stand in a card: printable, and neither HTML nor the end of a string."""
+    return "".join(character for character in text if character.isprintable() and character not in '<>"`')
 
 
 def show(interval: dict[str, Any], sign: str = "") -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from zoo.errors import Conflict, ObjectMissing, StoreDenied, StoreError
-from zoo.store import Blob, Store
+from zoo.store import Blob, Sent, Store
 
 # For so long a sweep waits for a store that is down, and costs that time and no more.
 PATIENCE_S = 600.0
@@ -41,8 +41,8 @@ class PatientStore:
 
         return self._patiently(whole)
 
-    def put(self, key: str, source: bytes | Path) -> None:
-        self._patiently(lambda: self._store.put(key, source))
+    def put(self, key: str, source: bytes | Path, *, sent: Sent | None = None) -> None:
+        self._patiently(lambda: self._store.put(key, source, sent=sent))
 
     def put_if(self, key: str, data: bytes, tag: str | None) -> None:
         # An attempt that succeeded without an answer is no conflict for the next one: the object holds `data` then.

@@ -11,11 +11,13 @@ import ray
 
 import zoo
 from sweeps import assess
+from sweeps.bundle_figures import write_figures
 from sweeps.card import show, write_card
 from sweeps.ledger import TrialRecord
 from sweeps.mlflow_entries import summary
+from sweeps.origin import origin
 from sweeps.plan import SweepPlan
-from sweeps.readings import keep, kept
+from sweeps.readings import keep, kept, trial_key
 from sweeps.selection import compared, rank
 from sweeps.tracking import Tracking
 from sweeps.verdict import candidate, verdict
@@ -83,7 +85,10 @@ def conclude(
         if ":" in setting:
             lines.append("One fold's model stands for no setting: it is not published.")
         else:
-            tags = _offer(plan, setting, best, metrics, store, session.tracking, lines)
+            session.ledger.read_histories([best])
+            made = origin(plan, session.ledger, store, best, trials, metrics)
+            tags = _offer(plan, setting, best, metrics, made, store, session.tracking, lines)
+            best.history = []
         report |= {"lines": lines, **tags}
     figures, tags = summary({best.identity: best}, report)
     session.tracking.summarised(setting, figures, tags)
@@ -97,11 +102,16 @@ def conclude(
 def _examine_once(
     plan: SweepPlan, best: TrialRecord, config: dict[str, Any], store: Store, task: Any, device: str
 ) -> dict[str, Any]:
-    """Gate and test figures of one candidate: read from the store where they have been made before."""
+    """Gate and test figures of one candidate: read from the store where they have been made before.
+
+    `test_reads` counts this reading, and one by a comparison before it.
+    """
     key = f"evaluations/{best.identity}-{best.epochs}-{plan.protocol}.json"
     if (metrics := kept(store, key)) is not None:
         return metrics
-    return keep(store, key, ray.get(task.remote(plan.data, config, best.checkpoint, device)))
+    reads = 1 if kept(store, trial_key(best.identity, best.epochs)) is None else 2
+    metrics = ray.get(task.remote(plan.data, config, best.checkpoint, device))
+    return keep(store, key, {**metrics, "test_reads": reads})
 
 
 def _offer(
@@ -109,6 +119,7 @@ def _offer(
     setting: str,
     best: TrialRecord,
     metrics: dict[str, Any],
+    made: dict[str, Any],
     store: Store,
     tracking: Tracking,
     lines: list[str],
@@ -118,8 +129,7 @@ def _offer(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         fetch_model(best.checkpoint, folder)
-        (folder / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True))
-        (folder / "card.md").write_text(write_card(name, plan, setting, best, metrics))
+        write_bundle(folder, name, plan, setting, best, metrics, made)
         tags = {"identity": best.identity, "sweep": plan.name, "hand": metrics["hand"]}
         if run := tracking.run_id(best.identity):
             tags["run_id"] = run
@@ -143,6 +153,23 @@ def _offer(
         f'In Python:   zoo.load("{reference}").predict(image=None, text="{example["text"]}"{python})',
     ]
     return {"model": f"{name}@{published.version}", "digest": published.digest, "gate": verdict}
+
+
+def write_bundle(
+    folder: Path,
+    name: str,
+    plan: SweepPlan,
+    setting: str,
+    best: TrialRecord,
+    metrics: dict[str, Any],
+    made: dict[str, Any],
+) -> None:
+    """Figures, metrics and card beside the model in `folder`. `made` is its `origin`; `best` has its history read."""
+    kept = {name: value for name, value in metrics.items() if name != "samples"}
+    (folder / "metrics.json").write_text(json.dumps(kept, indent=1, sort_keys=True))
+    pictures = write_figures(folder, name, best, metrics.get("samples", []))
+    card = write_card(name, plan, setting, best, metrics, made, pictures)
+    (folder / "card.md").write_text(card, encoding="utf-8")
 
 
 def _figures(metrics: dict[str, Any]) -> list[str]:

@@ -120,6 +120,10 @@ class Frame:
 
     def svg(self, drawn: Sequence[str], spoken: str) -> Markup:
         """The chart; `spoken` is what somebody hears who cannot see it."""
+        return svg(self.width, self.height, [*self.grid(), *drawn], spoken)
+
+    def grid(self) -> list[str]:
+        """Lines, labels and units."""
         foot = self.height - self.bottom
         grid = []
         for place, label in self.y.ticks(4):
@@ -135,7 +139,7 @@ class Frame:
         grid.append(
             f'<text class="unit" x="{self.width - self.right}" y="{self.height - 4}" text-anchor="end">{escape(self.x_unit)}</text>'
         )
-        return svg(self.width, self.height, [*grid, *drawn], spoken)
+        return grid
 
 
 def svg(width: float, height: float, drawn: Iterable[str], spoken: str) -> Markup:

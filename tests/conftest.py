@@ -19,6 +19,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a test run caches is its own: nothing of the user's is read or left behind."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LATENTACT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("LATENTACT_ZOO_CACHE", raising=False)
         yield
 
 

@@ -26,8 +26,8 @@ class ObjectStore:
 
 
 @contextmanager
-def running_store(folder: Path) -> Iterator[ObjectStore]:
-    """The server, with its data in `folder`, until the block ends."""
+def running_store(folder: Path, *more_flags: str) -> Iterator[ObjectStore]:
+    """The server, with its data in `folder`, until the block ends; `more_flags` are for `weed mini`."""
     binary = shutil.which(
         "weed", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     )
@@ -43,7 +43,11 @@ def running_store(folder: Path) -> Iterator[ObjectStore]:
         -master.telemetry=false -s3.allowDeleteBucketNotEmpty=false -s3.autoCreateBucket=false""".split()
     with open(folder / "weed.log", "wb") as log:
         server = subprocess.Popen(
-            [binary, "mini", *flags], env={**os.environ, **keys, **quiet}, stdout=log, stderr=log, cwd=folder
+            [binary, "mini", *flags, *more_flags],
+            env={**os.environ, **keys, **quiet},
+            stdout=log,
+            stderr=log,
+            cwd=folder,
         )
     env = {
         **keys,

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _CHUNK = 1 << 18
 
@@ -24,8 +24,10 @@ class _Bucket:
 
 
 @contextmanager
-def slow_network(host: str, port: int, bytes_per_s: float) -> Iterator[int]:
-    """The port on 127.0.0.1 of a proxy to host:port whose answers come at `bytes_per_s` in all."""
+def slow_network(host: str, port: int, bytes_per_s: float, passed: list[int] | None = None) -> Iterator[int]:
+    """The port on 127.0.0.1 of a proxy to host:port whose answers come at `bytes_per_s` in all; the count of their
+    bytes so far is kept in `passed[0]`."""
+    passed = [0] if passed is None else passed
     ready, stop, where = threading.Event(), asyncio.Event(), [0]
     loop = asyncio.new_event_loop()
 
@@ -40,6 +42,7 @@ def slow_network(host: str, port: int, bytes_per_s: float) -> Iterator[int]:
                     while data := await source.read(_CHUNK):
                         if slow:
                             await bucket.take(len(data))
+                            passed[0] += len(data)
                         sink.write(data)
                         await sink.drain()
                 except ConnectionError:
@@ -47,15 +50,20 @@ def slow_network(host: str, port: int, bytes_per_s: float) -> Iterator[int]:
                 finally:
                     sink.close()
 
-            await asyncio.gather(
-                copy(reader, there_writer, slow=False), copy(there_reader, writer, slow=True)
-            )
+            with suppress(asyncio.CancelledError):  # at the end of the block
+                await asyncio.gather(
+                    copy(reader, there_writer, slow=False), copy(there_reader, writer, slow=True)
+                )
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0, limit=_CHUNK)
         where[0] = server.sockets[0].getsockname()[1]
         ready.set()
         await stop.wait()
         server.close()
+        answering = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in answering:
+            task.cancel()
+        await asyncio.gather(*answering, return_exceptions=True)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), daemon=True)
     thread.start()

@@ -12,7 +12,7 @@ import pytest
 from zoo_bundles import write_bundle
 
 from zoo import bundle
-from zoo.errors import BundleError, DamagedBundle, PickleRefused
+from zoo.errors import ArchiveRefused, BundleError, DamagedBundle, FileRefused, PickleRefused, WeightsRefused
 from zoo.store import to_json
 
 FIRED = "a pickle was run"
@@ -32,7 +32,8 @@ def folder(tmp_path: Path) -> Path:
 
 def seal(folder: Path) -> bundle.Manifest:
     """Make the folder a whole bundle on disk."""
-    (folder / bundle.MLMODEL).write_text(bundle.MLMODEL_TEXT)
+    for path, content in bundle.added(folder).items():
+        (folder / path).write_bytes(content)
     manifest = bundle.make_manifest(folder)
     (folder / bundle.MANIFEST).write_bytes(manifest.to_bytes())
     return manifest
@@ -67,13 +68,13 @@ def test_a_pickle_cut_short_is_refused(folder: Path, protocol: int) -> None:
 def test_archives_are_refused(folder: Path) -> None:
     with zipfile.ZipFile(folder / "weights.dat", "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(Bomb()))
-    with pytest.raises(PickleRefused, match="archive"):
+    with pytest.raises(ArchiveRefused, match="archive"):
         bundle.make_manifest(folder)
 
 
 def test_weights_must_be_safetensors(folder: Path) -> None:
     (folder / bundle.WEIGHTS).write_bytes(b"\x08\0\0\0\0\0\0\0not json")
-    with pytest.raises(BundleError, match="no safetensors file"):
+    with pytest.raises(WeightsRefused, match="no safetensors file"):
         bundle.make_manifest(folder)
 
 
@@ -110,7 +111,7 @@ def test_verify_finds_every_change(folder: Path) -> None:
         bundle.verify(folder)
     (folder / bundle.CARD).write_bytes(card)
     (folder / "stowaway.txt").write_text("hello")
-    with pytest.raises(BundleError, match="stowaway.txt, which its manifest does not list"):
+    with pytest.raises(FileRefused, match="stowaway.txt, which its manifest does not list"):
         bundle.verify(folder)
     bundle.verify(folder, also=["stowaway.txt"])
     (folder / "stowaway.txt").write_bytes(pickle.dumps(Bomb()))

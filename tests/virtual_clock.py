@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.store import Blob, Store
+from zoo.store import Blob, Sent, Store
 
 
 class VirtualClock:
@@ -74,9 +74,9 @@ class CountedStore:
         self._count()
         return self.inner.get(key, start=start, end=end)
 
-    def put(self, key: str, source: bytes | Path) -> None:
+    def put(self, key: str, source: bytes | Path, *, sent: Sent | None = None) -> None:
         self._count()
-        self.inner.put(key, source)
+        self.inner.put(key, source, sent=sent)
 
     def put_if(self, key: str, data: bytes, tag: str | None) -> None:
         self._count()

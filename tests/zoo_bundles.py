@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from zoo import model_card
+
 DIGEST = "d" * 64
 
 
@@ -31,8 +33,21 @@ def write_bundle(
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps({"schema": 1, "model": model}))
     (folder / "metrics.json").write_text(json.dumps(metrics(errors_cm or [3.0] * 6)))
-    (folder / "card.md").write_text(f"# latentact-{data}-{setting}\n\nRandom weights, seed {seed}.\n")
+    body = f"# latentact-{data}-{setting}\n\nRandom weights, seed {seed}.\n"
+    (folder / "card.md").write_text(model_card.write(card_metadata(model, seed), body))
     return folder
+
+
+def card_metadata(model: dict, seed: int = 0) -> dict:
+    """What a complete card says of a model (its config.json's `model`)."""
+    return {
+        "license": "apache-2.0", "method": "LatentAct (CVPR 2025)", "data": model["data"],
+        "data_digest": model["data_digest"], "setting": model["setting"], "mode": model["mode"],
+        "protocol": model["protocol"], "window": model["window"], "seeds": {"model": seed, "compared": [seed]},
+        "code": {"version": "0.1.0", "trainables": "c" * 64}, "hardware": {"device": "cpu", "workers": 1},
+        "training_cost": {"predictor_s": 1.0}, "hand": model["hand"], "mano": "not needed, and not in the bundle",
+        "test_reads": 1, "sweep": "none", "trial": f"random-{seed}", "codebook": "none",
+    }  # fmt: skip
 
 
 def metrics(errors_cm: list[float]) -> dict:

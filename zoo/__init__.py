@@ -12,40 +12,76 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zoo.alias_log import history as history
+    from zoo.archive import export_archive as export_archive
+    from zoo.archive import import_archive as import_archive
     from zoo.catalogue import card as card
     from zoo.catalogue import ls as ls
     from zoo.catalogue import show as show
+    from zoo.catalogue import versions as versions
+    from zoo.collecting import gc as gc
+    from zoo.differences import diff as diff
     from zoo.errors import ZooError as ZooError
+    from zoo.gate_looks import looks as looks
     from zoo.loading import load as load
-    from zoo.promotion import history as history
     from zoo.promotion import promote as promote
+    from zoo.pruning import cached as cached
+    from zoo.pruning import prune as prune
     from zoo.publishing import publish as publish
     from zoo.pulling import pull as pull
+    from zoo.registry_rebuild import rebuild_registry as rebuild_registry
+    from zoo.rolling_back import rollback as rollback
     from zoo.store import open_store as open_store
+    from zoo.verification import verify as verify
+    from zoo.verification import verify_all as verify_all
 
 _HOME = {  # name -> module
     "publish": "publishing",
     "pull": "pulling",
+    "cached": "pruning",
+    "prune": "pruning",
+    "export_archive": "archive",
+    "import_archive": "archive",
     "load": "loading",
     "ls": "catalogue",
     "show": "catalogue",
+    "versions": "catalogue",
+    "diff": "differences",
     "card": "catalogue",
     "promote": "promotion",
-    "history": "promotion",
+    "rollback": "rolling_back",
+    "history": "alias_log",
+    "looks": "gate_looks",
+    "rebuild_registry": "registry_rebuild",
+    "gc": "collecting",
+    "verify": "verification",
+    "verify_all": "verification",
     "open_store": "store",
     "ZooError": "errors",
 }
 __all__ = [
     "ZooError",
+    "cached",
     "card",
+    "diff",
+    "export_archive",
+    "gc",
     "history",
+    "import_archive",
     "load",
+    "looks",
     "ls",
     "open_store",
     "promote",
+    "prune",
     "publish",
     "pull",
+    "rebuild_registry",
+    "rollback",
     "show",
+    "verify",
+    "verify_all",
+    "versions",
 ]
 
 

@@ -6,6 +6,8 @@ A command's module is imported when the command is run: `zoo ls` waits for nothi
 from __future__ import annotations
 
 import importlib
+import keyword
+import os
 from typing import Any
 
 import click
@@ -14,7 +16,7 @@ from zoo.errors import ZooError
 
 EXAMPLES = """\b
 Examples:
-  zoo ls 'latentact-*-objects'
+  zoo ls 'latentact-*-objects' --where 'test_mpjpe_cm<6'
   zoo pull latentact-world-objects@champion
   zoo predict latentact-world-objects --image hand.png --text "grasp the mug" --contact-point 0.02,-0.05,0.61
   zoo publish ./best-model latentact-world-objects
@@ -29,11 +31,20 @@ _HOME = {  # command -> module, in the order of the help page
     "ls": "look",
     "show": "look",
     "card": "look",
+    "diff": "look",
     "pull": "pull",
+    "cache": "cache",
     "predict": "predict",
     "publish": "publish",
     "promote": "publish",
-    "register": "registry",
+    "rollback": "publish",
+    "history": "publish",
+    "verify": "verify",
+    "gc": "upkeep",
+    "export": "archive",
+    "import": "archive",
+    "registry": "registry",
+    "completion": "shell",
 }
 
 
@@ -42,16 +53,30 @@ class Commands(click.Group):
     keeps its traceback.
     """
 
+    def main(self, *args: Any, **more: Any) -> Any:
+        if "_ZOO_COMPLETE" in os.environ:
+            importlib.import_module("zoo.completion")  # what bash asks is answered there
+        return super().main(*args, **more)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_HOME)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _HOME:
             return None
+        module = importlib.import_module(f"zoo.cli_{_HOME[name]}")
         command: click.Command = getattr(
-            importlib.import_module(f"zoo.cli_{_HOME[name]}"), name.replace("-", "_")
+            module, f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
         )
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            raise click.exceptions.NoSuchCommand(error.command_name, possibilities=_HOME, ctx=ctx) from None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

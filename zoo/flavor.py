@@ -1,6 +1,7 @@
 """What MLflow calls to load a bundle: `mlflow.pyfunc.load_model("models:/latentact-world-objects@champion")`.
 
-Each bundle's MLmodel names this module as its loader, so that no code and no pickle travels with the weights.
+Each bundle's MLmodel (see `zoo.mlmodel`) names this module as its loader, so that no code and no pickle travels with
+the weights.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ class Predictor:
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> list[dict[str, np.ndarray]]:
         """Predict for each row of a DataFrame, each dict of a list, or one dict.
 
-        Keys: `image` (path, PIL image or uint8 array (H,W,3)), `text`, and `contact_point` (3 numbers,
-        metres, in the image's camera), of which image and contact_point may be absent; where the model interpolates,
-        `last_image` and `last_contact_point` too. Each result holds
-        joints_m (T,21,3), vertices_m (T,778,3), contact_probability (T,778) and the hand's parameters.
+        Keys: `text`, `image` (path, PIL image, or pixels 0 to 255 (H,W,3) as an array or, from a served model's request,
+        as lists) and `contact_point` (3 numbers, metres, in the image's camera); image and contact_point may be absent,
+        and in a batch where only some rows have a point, the others give None or []. Where the model interpolates,
+        `last_image` and `last_contact_point` too. Each result holds joints_m (T,21,3), vertices_m (T,778,3),
+        contact_probability (T,778) and the hand's parameters.
         """
         rows = model_input.to_dict("records") if hasattr(model_input, "to_dict") else model_input
         return [self._predict_one(row) for row in ([rows] if isinstance(rows, dict) else rows)]
@@ -45,5 +47,15 @@ class Predictor:
         from zoo.loading import trajectory_arrays
 
         optional = ("image", "contact_point", "last_image", "last_contact_point")
-        result = self.model.predict(text=row.get("text", ""), **{name: row.get(name) for name in optional})
-        return trajectory_arrays(result)
+        given = {name: _plain(row.get(name), is_picture=name.endswith("image")) for name in optional}
+        return trajectory_arrays(self.model.predict(text=row.get("text", ""), **given))
+
+
+def _plain(value: Any, *, is_picture: bool) -> Any:
+    """An empty cell as None, and lists of pixels as an array."""
+    if (isinstance(value, float) and np.isnan(value)) or (isinstance(value, list) and not value):
+        return None
+    if is_picture and isinstance(value, list):
+        pixels = np.asarray(value)
+        return pixels.astype(np.uint8) if np.all((pixels >= 0) & (pixels <= 255)) else pixels
+    return value

@@ -1,26 +1,37 @@
-"""The gate: may a candidate replace the champion? A pure function of two bundles' config.json and
-metrics.json.
+"""The gate: may a candidate replace the champion? A pure function of two bundles' config.json and metrics.json.
 
-Both were scored on the same `gate` clips. The candidate must be better by a paired test: held-out groups are
-resampled and clips within them, and the standard error of the mean difference is used with a t quantile of
-(groups - 1) degrees of freedom, because the plain bootstrap is far too sure of itself where groups are few
-(Cameron, Gelbach and Miller 2008, Bootstrap-based improvements for inference with clustered errors).
+Both were scored on the same `gate` clips. The candidate must be better by a paired test over held-out groups, and by
+enough to be worth a change.
+
+The interval is that of a two-stage cluster bootstrap (groups are resampled, and clips within them) with infinitely
+many replicates: its variance has a closed form. A t quantile of (groups - 1) degrees of freedom goes with it, because
+the plain bootstrap is far too sure of itself where groups are few (Cameron, Gelbach and Miller 2008, Bootstrap-based
+improvements for inference with clustered errors).
+
+Every candidate that is compared with the same champion is a look at the same data, and of many that are no better one
+would pass by luck. The k-th look may therefore err with chance alpha_k = 0.05 / (k (k + 1)) only, which sums to 0.05
+over all k: alpha-spending (Tian and Ramdas 2021, Online control of the familywise error rate), valid however the
+candidates depend on each other. The first look is a 95 % interval. `zoo.gate_looks` counts.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from zoo.errors import BundleError
+from zoo.student_t import quantile
 
-RESAMPLES = 2000
-CONFIDENCE = 0.95
+ALPHA = 0.05  # chance that, of all candidates no better than a champion, any replaces it
+MIN_EFFECT = 0.01  # of the champion's MPJPE: less is not worth the change to those who use it
 MIN_GROUPS = 2
 COMPARABLE = ("data_digest", "setting", "mode", "window", "protocol", "metric_version")
+HAND = "hand"  # joints of two hand models are not the same points; bundles without one are not refused for it
+
+Figures = tuple[dict[str, Any], dict[str, Any]]  # config.json and metrics.json of a bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +45,10 @@ class Verdict:
     difference_cm: float | None = None  # candidate - champion, mean over windows; negative is better
     low_cm: float | None = None
     high_cm: float | None = None
+    champion_cm: float | None = None
+    min_effect_cm: float | None = None  # how much better it had to be
+    look: int | None = None  # the how-manieth candidate that was compared with this champion
+    confidence: float | None = None  # of the interval, two-sided
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,95 +62,131 @@ def check_clips(metrics: dict[str, Any]) -> None:
         _clips(metrics)
 
 
-def decide(
-    candidate: tuple[dict[str, Any], dict[str, Any]],
-    champion: tuple[dict[str, Any], dict[str, Any]] | None,
-    *,
-    seed: int = 0,
-) -> Verdict:
-    """Compare two models, each given as (config, metrics); without a champion, check that the candidate is
-    complete.
+def alpha(look: int) -> float:
+    """The chance to err that the `look`-th comparison with one champion may have, one-sided."""
+    return ALPHA / (look * (look + 1))
 
-    A champion is replaced only where the interval of the paired difference in MPJPE (cm) lies below zero.
-    Deterministic for a seed. Raises BundleError for malformed metrics.
+
+def decide(
+    candidate: Figures,
+    champion: Figures | None,
+    *,
+    look: int = 1,
+    min_effect_cm: float | None = None,
+    lacking: Sequence[str] = (),
+) -> Verdict:
+    """Compare two models; without a champion, check that the candidate is complete.
+
+    `look` is the candidate's place among those that were compared with this champion, from 1. `min_effect_cm` is how
+    much better it must be, by default MIN_EFFECT of the champion's MPJPE. `lacking` names what the candidate's card
+    does not say. Raises BundleError for malformed metrics.
     """
-    if missing := _missing(*candidate):
-        return Verdict(
-            passed=False, sentence=f"The candidate's bundle lacks {', '.join(missing)}: publish it whole."
-        )
+    if (refused := refusal(candidate, champion, lacking=lacking)) is not None:
+        return refused
     clips = _clips(candidate[1])
     groups = len({clip["group"] for clip in clips.values()})
     if champion is None:
         return Verdict(
-            passed=True,
-            clips=len(clips),
-            groups=groups,
+            passed=True, clips=len(clips), groups=groups,
             sentence="There was no champion, and the bundle is complete.",
-        )
-    ours, theirs = _conditions(*candidate), _conditions(*champion)
-    for field in COMPARABLE:
-        if ours[field] != theirs[field]:
-            return Verdict(
-                passed=False,
-                sentence=f"The two cannot be compared: {field} is {ours[field]} for the candidate and {theirs[field]} "
-                "for the champion. Train the candidate under the champion's conditions.",
-            )
-    rivals = _clips(champion[1])
-    if {clip: entry["group"] for clip, entry in clips.items()} != {
-        k: entry["group"] for k, entry in rivals.items()
-    }:
-        return Verdict(
-            passed=False, sentence="The two were not scored on the same gate clips: score both again."
-        )
-    if groups < MIN_GROUPS:
-        return Verdict(
-            passed=False, clips=len(clips), groups=groups,
-            sentence=f"The gate part has {groups} held-out group; a comparison that generalises needs {MIN_GROUPS}.",
         )  # fmt: skip
-    order = sorted(clips)
-    weight = np.array([clips[clip]["windows"] for clip in order], float)
-    change_cm = np.array([clips[clip]["mpjpe_cm"] - rivals[clip]["mpjpe_cm"] for clip in order])
-    mean, low, high = paired_interval(change_cm, weight, [clips[clip]["group"] for clip in order], seed=seed)
-    passed = high < 0
+    rivals, order = _clips(champion[1]), sorted(clips)
+    weight = [float(clips[clip]["windows"]) for clip in order]
+    champion_cm = _mean([rivals[clip]["mpjpe_cm"] for clip in order], weight)
+    if min_effect_cm is None:
+        min_effect_cm = MIN_EFFECT * champion_cm
+    change_cm = [clips[clip]["mpjpe_cm"] - rivals[clip]["mpjpe_cm"] for clip in order]
+    confidence = 1 - 2 * alpha(look)
+    mean, low, high = paired_interval(change_cm, weight, [clips[clip]["group"] for clip in order], confidence)
+    better, enough = high < 0, -mean >= min_effect_cm
+    if better and enough:
+        outcome = f"better, by the {min_effect_cm:.3f} cm that a change asks for"
+    elif better:
+        outcome = f"better, but by less than the {min_effect_cm:.3f} cm that a change asks for"
+    else:
+        outcome = "not shown to be better"
     return Verdict(
-        passed=passed, clips=len(order), groups=groups, difference_cm=mean, low_cm=low, high_cm=high,
-        sentence=f"Candidate minus champion: {mean:+.3f} cm MPJPE, {CONFIDENCE:.0%} interval [{low:+.3f}, {high:+.3f}], "
-        f"{groups} held-out groups, {len(order)} clips: {'better' if passed else 'not shown to be better'}.",
+        passed=better and enough, clips=len(order), groups=groups, difference_cm=mean, low_cm=low, high_cm=high,
+        champion_cm=champion_cm, min_effect_cm=min_effect_cm, look=look, confidence=confidence,
+        sentence=f"Candidate minus champion: {mean:+.3f} cm MPJPE, {percent(confidence)} interval [{low:+.3f}, "
+        f"{high:+.3f}], {groups} held-out groups, {len(order)} clips, look {look} at this champion: {outcome}.",
     )  # fmt: skip
 
 
+def refusal(candidate: Figures, champion: Figures | None, *, lacking: Sequence[str] = ()) -> Verdict | None:
+    """Why the two cannot be compared at all, or None. It looks at no error of either."""
+
+    def refused(sentence: str) -> Verdict:
+        return Verdict(passed=False, sentence=sentence)
+
+    if missing := _missing(*candidate):
+        return refused(f"The candidate's bundle lacks {', '.join(missing)}: publish it whole.")
+    if lacking:
+        return refused(
+            f"The candidate's card.md does not say its {', '.join(lacking)}: add that to the block at its top, and "
+            "publish it again."
+        )
+    if champion is None:
+        return None
+    if missing := _missing(*champion):
+        return refused(f"The champion's bundle lacks {', '.join(missing)}, so that nothing compares with it.")
+    ours, theirs = _conditions(*candidate), _conditions(*champion)
+    for field in (*COMPARABLE, HAND):
+        if ours[field] != theirs[field]:
+            return refused(
+                f"The two cannot be compared: {field} is {ours[field]} for the candidate and {theirs[field]} for the "
+                "champion. Train the candidate under the champion's conditions."
+            )
+    groups = {clip: entry["group"] for clip, entry in _clips(candidate[1]).items()}
+    if groups != {clip: entry["group"] for clip, entry in _clips(champion[1]).items()}:
+        return refused("The two were not scored on the same gate clips: score both again.")
+    if (count := len(set(groups.values()))) < MIN_GROUPS:
+        return refused(
+            f"The gate part has {count} held-out group; a comparison that generalises needs {MIN_GROUPS}."
+        )
+    return None
+
+
 def paired_interval(
-    change_N: np.ndarray,
-    weight_N: np.ndarray,
-    group_N: list[str],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
+    change_N: Sequence[float],
+    weight_N: Sequence[float],
+    group_N: Sequence[str],
+    confidence: float = 1 - ALPHA,
 ) -> tuple[float, float, float]:
-    """Weighted mean of per-clip changes with its interval by a two-stage cluster bootstrap.
+    """Weighted mean of per-clip changes with its interval.
 
-    change_N: (N,) candidate - champion of each clip; weight_N: (N,) windows of each clip; group_N: N group
-    names, at least two different. Returns (mean, low, high) in the unit of `change_N`.
+    change_N: candidate - champion of each clip; weight_N: windows of each clip; group_N: group names, at least two
+    different. Returns (mean, low, high) in the unit of `change_N`.
     """
-    from scipy.special import stdtrit
-
-    rng = np.random.default_rng(seed)
-    members = [np.flatnonzero(np.array(group_N) == group) for group in sorted(set(group_N))]
+    mean, total = _mean(change_N, weight_N), math.fsum(weight_N)
+    # What each clip adds to the mean's error; the weighted mean is a ratio, and this its linear part.
+    members: dict[str, list[float]] = defaultdict(list)
+    for change, weight, group in zip(change_N, weight_N, group_N, strict=True):
+        members[group].append(weight * (change - mean) / total)
+    sums = {group: math.fsum(parts) for group, parts in members.items()}
+    between = math.fsum(part**2 for part in sums.values())
+    within = math.fsum(
+        (part - sums[group] / len(parts)) ** 2 for group, parts in members.items() for part in parts
+    )
     count = len(members)
-    draws_RG = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
-    times_RN = np.zeros((resamples, len(change_N)))  # how often each clip is in each replicate
-    for draws_R, clips in zip(draws_RG.T, members, strict=True):
-        times_RN[:, clips] = rng.multinomial(draws_R * len(clips), np.full(len(clips), 1 / len(clips)))
-    means = times_RN @ (weight_N * change_N) / (times_RN @ weight_N)
-    mean = float(np.average(change_N, weights=weight_N))
     # The bootstrap divides by the number of groups where an estimate of variance divides by one less.
-    error = float(means.std()) * math.sqrt(count / (count - 1))
-    reach = float(stdtrit(count - 1, 0.5 + CONFIDENCE / 2)) * error
+    error = math.sqrt((between + within) * count / (count - 1))
+    reach = quantile((1 - confidence) / 2, count - 1) * error
     return mean, mean - reach, mean + reach
 
 
+def percent(confidence: float) -> str:
+    """A confidence for readers: 95%, 98.3%, 99.99%."""
+    digits = max(0, math.ceil(-math.log10(1 - confidence)) - 1)
+    return f"{100 * confidence:.{digits}f}".removesuffix(".0") + "%"
+
+
+def _mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    return math.fsum(v * w for v, w in zip(values, weights, strict=True)) / math.fsum(weights)
+
+
 def _conditions(config: dict[str, Any], metrics: dict[str, Any]) -> dict[str, Any]:
-    return {field: config["model"].get(field, metrics.get(field)) for field in COMPARABLE}
+    return {field: config["model"].get(field, metrics.get(field)) for field in (*COMPARABLE, HAND)}
 
 
 def _missing(config: dict[str, Any], metrics: dict[str, Any]) -> list[str]:

@@ -36,8 +36,10 @@ def load_folder(folder: Path, *, mano_path: str | os.PathLike[str] | None = None
     """The model in a bundle's folder, which the caller has verified."""
     from trainables.hand import load_hand
     from trainables.model_folder import load_model
+    from zoo.architecture import check_architecture
 
-    hand = load_hand(mano_path) if mano_path else None
+    hand = load_hand(mano_path) if mano_path else load_hand()
+    check_architecture(folder, hand)
     return load_model(folder, hand=hand, device=device)
 
 

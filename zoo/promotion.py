@@ -1,17 +1,19 @@
-"""Move an alias to a version: through the gate, by compare-and-swap, every move on record."""
+"""Let a version take an alias: through the gate, by compare-and-swap, every move on record."""
 
 from __future__ import annotations
 
 import logging
-import uuid
+import math
+import random
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from zoo import bundle, gate, layout
-from zoo.errors import Conflict, GateRefused, ObjectMissing, RegistryError
+from zoo import alias_log, bundle, gate, gate_looks, layout, model_card, store_probe, webhook
+from zoo.errors import BundleError, Conflict, GateRefused, ObjectMissing, RegistryError, StoreError
 from zoo.names import DEFAULT_ALIAS, check_alias, parse_reference
-from zoo.publishing import signature
-from zoo.store import Store, open_store, parse_json, to_json
+from zoo.store import Store, open_store
 
 log = logging.getLogger("zoo")
 ATTEMPTS = 20
@@ -19,7 +21,10 @@ ATTEMPTS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """The state of an alias after `promote`. `moved` is False where the version held it already."""
+    """The state of an alias after `promote` or `rollback`. `moved` is False where the version held it already.
+
+    What went wrong after the move is told and does not undo it: `registry_error` (MLflow), `notify_error` (webhook).
+    """
 
     name: str
     version: int
@@ -27,7 +32,11 @@ class Promotion:
     alias: str
     moved: bool
     reason: str  # the gate's sentence, and why the gate was overruled where it was
+    sequence: int  # of the alias's state, as in `history`
+    previous: int | None = None  # the version that held the alias before
+    verdict: dict[str, Any] | None = None  # the gate's, in figures
     registry_error: str = ""
+    notify_error: str = ""
 
 
 def promote(
@@ -36,112 +45,96 @@ def promote(
     *,
     alias: str = DEFAULT_ALIAS,
     force: str | None = None,
+    min_effect_cm: float | None = None,
     store: Store | None = None,
 ) -> Promotion:
     """Let `name@version` (or a reference such as "latentact-world-objects@3") take `alias`.
 
-    The gate compares it with the holder; `force` overrules the gate and must say why, in words that are kept
-    with the move. Where another promotion comes first, the gate is asked again about the new holder.
+    The gate compares it with the holder, which it must beat by `min_effect_cm` (by default 1 % of the holder's MPJPE).
+    `force` overrules the gate and must say why, in words that are kept with the move. Where another promotion comes
+    first, the gate is asked again about the new holder.
 
-    Raises GateRefused, UnknownModel, BadName, StoreError.
+    Raises GateRefused, UnknownModel, BadName, DamagedBundle, StoreError (UnsafeStore among them).
     """
     check_alias(alias)
     if force is not None and not force.strip():
         raise GateRefused("Forcing a promotion needs a reason: it is kept in the alias's log.")
+    if min_effect_cm is not None and not 0 <= min_effect_cm < math.inf:
+        raise GateRefused(f"A minimum effect of {min_effect_cm} cm is none: give centimetres, 0 or more.")
     store = store or open_store()
+    store_probe.check(store)
     reference = parse_reference(name if version is None else f"{name}@{version}")
     name = reference.name
     number, digest = layout.resolve(store, reference)
-    for _ in range(ATTEMPTS):
-        tag, current = _state(store, name, alias)
-        if current is not None and current["digest"] == digest:
+    for attempt in range(ATTEMPTS):
+        tag, holder = alias_log.present(store, name, alias)
+        if holder is not None and holder["digest"] == digest:
             return Promotion(
-                name=name,
-                version=number,
-                digest=digest,
-                alias=alias,
-                moved=False,
+                name=name, version=number, digest=digest, alias=alias, moved=False, sequence=holder["sequence"],
                 reason="It holds the alias already.",
-            )
-        verdict = gate.decide(
-            _figures(store, name, digest), _figures(store, name, current["digest"]) if current else None
-        )
+            )  # fmt: skip
+        verdict = _ask_gate(store, name, number, digest, holder["digest"] if holder else None, min_effect_cm)
         if not verdict.passed and force is None:
-            holder = f"{name}@{current['number']} keeps '{alias}'. " if current else ""
+            keeps = f"{name}@{holder['number']} keeps '{alias}'. " if holder else ""
             raise GateRefused(
-                f"{name}@{number} does not become '{alias}': {verdict.sentence} {holder}To overrule the gate, give a "
-                "reason with --force."
+                f"{name}@{number} does not become '{alias}': {verdict.sentence} {keeps}To overrule the gate, give a "
+                "reason with --force.",
+                verdict=verdict.to_json(),
             )
-        record = _record(alias, number, digest, current, verdict, force)
+        overruled = force is not None and not verdict.passed
         try:
-            if current is not None:
-                _log(store, name, current)  # complete the log of a mover who died between its two writes
-            store.put_if(layout.alias_key(name, alias), to_json(record), tag)
+            state = alias_log.move(
+                store, name, alias, seen=(tag, holder), number=number, digest=digest,
+                how="forced" if overruled else "promotion", reason=force, forced=force, verdict=verdict.to_json(),
+            )  # fmt: skip
         except Conflict:
+            time.sleep(random.uniform(0, 0.05 * (attempt + 1)))  # the more there are, the longer
             continue
-        _log(store, name, record)
-        reason = verdict.sentence if force is None else f"{verdict.sentence} Forced: {force}"
-        return Promotion(
-            name=name, version=number, digest=digest, alias=alias, moved=True, reason=reason,
-            registry_error=_mirror(store, name),
-        )  # fmt: skip
+        said = verdict.sentence if force is None else f"{verdict.sentence} Forced: {force}"
+        return announced(store, name, state, said)
     raise Conflict(f"The alias '{alias}' of {name} is being moved by many at once: try again in a moment.")
 
 
-def history(name: str, alias: str = DEFAULT_ALIAS, *, store: Store | None = None) -> list[dict[str, Any]]:
-    """Every state that an alias has had, oldest first."""
-    store = store or open_store()
-    _, current = _state(store, name, alias)
-    keys = [
-        key
-        for key in store.list(f"{layout.model_folder(name)}/log/")
-        if key.rsplit("/", 1)[1].rpartition("-")[0] == alias
-    ]
-    states = {key: parse_json(store.get(key).read(), key) for key in keys}
-    if current is not None:
-        states[layout.log_key(name, alias, current["sequence"])] = current
-    return [states[key] for key in sorted(states)]
+def announced(store: Store, name: str, state: alias_log.State, reason: str) -> Promotion:
+    """Tell MLflow and the webhook of a move that is made; neither can undo it."""
+    return Promotion(
+        name=name, version=state["number"], digest=state["digest"], alias=state["alias"], moved=True,
+        reason=reason, sequence=state["sequence"], verdict=state.get("verdict"),
+        previous=state["previous"]["number"] if state["previous"] else None,
+        registry_error=_mirror(store, name), notify_error=webhook.notify(store.url, name, state),
+    )  # fmt: skip
 
 
-def _state(store: Store, name: str, alias: str) -> tuple[str | None, dict[str, Any] | None]:
-    key = layout.alias_key(name, alias)
-    try:
-        blob = store.get(key)
-    except ObjectMissing:
-        return None, None
-    return blob.tag, parse_json(blob.read(), f"{store.url}/{key}")
+def _ask_gate(
+    store: Store, name: str, number: int, digest: str, holder: str | None, min_effect_cm: float | None
+) -> gate.Verdict:
+    """The verdict on a digest against the holder's; where errors are compared, the look is counted and kept."""
+    with ThreadPoolExecutor(2) as pool:
+        theirs = pool.submit(_read, store, name, holder) if holder else None
+        config, metrics, text = _read(store, name, digest)
+        try:
+            champion = theirs.result()[:2] if theirs else None
+        except (BundleError, ObjectMissing) as error:
+            return gate.Verdict(passed=False, sentence=f"Nothing compares with the champion: {error}")
+    candidate, lacking = (config, metrics), model_card.missing(text)
+    refused = gate.refusal(candidate, champion, lacking=lacking)
+    if refused is not None or holder is None:
+        return refused or gate.decide(candidate, None)
+    look = gate_looks.count(store, name, holder, digest)
+    verdict = gate.decide(candidate, champion, look=look, min_effect_cm=min_effect_cm)
+    gate_looks.keep(store, name, holder, digest, number, verdict)
+    return verdict
 
 
-def _figures(store: Store, name: str, digest: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    config = layout.read_bundle_json(store, name, digest, bundle.CONFIG)
-    return config, layout.read_bundle_json(store, name, digest, bundle.METRICS)
-
-
-def _record(
-    alias: str,
-    number: int,
-    digest: str,
-    current: dict[str, Any] | None,
-    verdict: gate.Verdict,
-    force: str | None,
-) -> dict[str, Any]:
-    """The alias object: it holds the whole move, so that no second write is needed for it to be on record."""
-    return {
-        "schema": 1,
-        "alias": alias,
-        "number": number,
-        "digest": digest,
-        "sequence": current["sequence"] + 1 if current else 1,
-        "previous": {"number": current["number"], "digest": current["digest"]} if current else None,
-        "verdict": verdict.to_json(),
-        "forced": force,
-        "nonce": uuid.uuid4().hex,  # no two moves have equal bytes, so a state never comes back unnoticed
-        **signature(),
-    }
-
-
-def _log(store: Store, name: str, record: dict[str, Any]) -> None:
-    store.put_if(layout.log_key(name, record["alias"], record["sequence"]), to_json(record), None)
+def _read(store: Store, name: str, digest: str) -> tuple[dict[str, Any], dict[str, Any], str]:
+    """config.json, metrics.json and card.md of a version, verified."""
+    paths = (bundle.CONFIG, bundle.METRICS, bundle.CARD)
+    config, metrics, text = layout.read_bundle_files(store, name, digest, *paths)
+    return (
+        bundle.parse_json_file(config, bundle.CONFIG),
+        bundle.parse_json_file(metrics, bundle.METRICS),
+        text.decode(errors="replace"),
+    )
 
 
 def _mirror(store: Store, name: str) -> str:
@@ -149,8 +142,8 @@ def _mirror(store: Store, name: str) -> str:
 
     try:
         registry.mirror(store, name)
-    except RegistryError as failure:
-        error = f"The alias has moved, but MLflow does not show it: {failure} Then run `zoo register {name}`."
+    except (RegistryError, StoreError) as failure:
+        error = f"The alias has moved, but MLflow does not show it: {failure} Then run `zoo registry rebuild {name}`."
         log.warning(error)
         return error
     return ""

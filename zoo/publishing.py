@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from zoo import bundle, gate, layout
-from zoo.errors import Conflict, DamagedBundle, ObjectMissing, RegistryError, StoreError
-from zoo.store import Store, open_store, read_json, to_json
+from zoo import bundle, gate, holding, layout, numbering, store_probe
+from zoo.errors import DamagedBundle, ObjectMissing, RegistryError, StoreError
+from zoo.progress import transfer_bar
+from zoo.store import Store, open_store
 
 log = logging.getLogger("zoo")
 UPLOADS = 4  # files at once; each large one uses several connections of its own
+ATTEMPTS = 5  # of a publisher whose hold `zoo gc` keeps removing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def publish(
 
     Idempotent: the same bytes keep their version, and an interrupted publish is taken up again. The name must
     say what config.json says about data, setting and mode. MLflow, where one is configured, is told last; its
-    failure does not undo the version, and `zoo register NAME` repairs it.
+    failure does not undo the version, and `zoo registry rebuild NAME` repairs it.
 
     Raises BadName, BundleError (PickleRefused among them), StoreError.
     """
@@ -53,18 +53,11 @@ def publish(
     metrics = bundle.read_json_file(folder, bundle.METRICS)
     gate.check_clips(metrics)
     store = store or open_store()
-
-    digest = manifest.digest
-    top = layout.version_folder(name, digest)
-    with ThreadPoolExecutor(UPLOADS) as pool:
-        list(pool.map(lambda file: _upload(store, top, folder, file), manifest.files))
-    store.put(f"{top}/{bundle.MANIFEST}", manifest.to_bytes())  # the same bytes, whoever writes them
     record = {
-        "digest": digest,
         "tags": {key: str(value) for key, value in (tags or {}).items()},
-        "figures": _figures(metrics),
+        "figures": listed_figures(metrics),
     }
-    version = _allocate(store, name, record)
+    version = store_version(store, name, folder, manifest, record)
 
     error = ""
     try:
@@ -72,48 +65,87 @@ def publish(
 
         registry.mirror(store, name)
     except RegistryError as failure:
-        error = f"{name}@{version} is published, but MLflow does not show it: {failure} Then run `zoo register {name}`."
+        error = f"{name}@{version} is published, but MLflow does not show it: {failure} Then run `zoo registry rebuild {name}`."
         log.warning(error)
     return Published(
-        name=name, version=version, digest=digest, url=f"{store.url}/{top}", registry_error=error
+        name=name,
+        version=version,
+        digest=manifest.digest,
+        registry_error=error,
+        url=f"{store.url}/{layout.version_folder(name, manifest.digest)}",
     )
 
 
-def signature() -> dict[str, str]:
-    """Who does something now, for the records in the store."""
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a user without a name, as in many containers
-        user = "unknown"
-    return {"by": user, "at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+def store_version(
+    store: Store, name: str, folder: Path, manifest: bundle.Manifest, record: Mapping[str, Any]
+) -> int:
+    """Put a checked bundle into the store and return its number: the one it has, else a new one.
+
+    The files of `manifest`, in `folder`, first, each read back; the manifest last; then the number's record, which
+    gets `record` ({"tags", "figures"}), the digest and the publisher's signature. What is there already is not
+    sent again. Any number of publishers, of the same bytes or others, may do this at once, and `zoo gc` too.
+
+    Raises DamagedBundle where a file does not arrive whole, UnsafeStore, StoreError.
+    """
+    store_probe.check(store)
+    top = layout.version_folder(name, manifest.digest)
+    for _ in range(ATTEMPTS):
+        with holding.held(store, name, manifest.digest) as hold:
+            _upload_all(store, top, folder, manifest, hold)
+            if not hold.is_kept():
+                continue
+            number = numbering.take_number(store, name, {**record, "digest": manifest.digest})
+            if hold.is_kept():
+                return number
+    raise StoreError(
+        f"`zoo gc` took unfinished files of {name} away {ATTEMPTS} times while they were being published: compare the "
+        "clocks of the machines, and give it a longer --grace."
+    )
 
 
-def _upload(store: Store, top: str, folder: Path, file: bundle.File) -> None:
+def _upload_all(store: Store, top: str, folder: Path, manifest: bundle.Manifest, hold: holding.Hold) -> None:
+    """All files, several at once, then the manifest: the same bytes, whoever writes them."""
+    size = sum(file.size for file in manifest.files)
+    with transfer_bar("upload and check", 2 * size) as advance, ThreadPoolExecutor(UPLOADS) as pool:
+
+        def upload(file: bundle.File) -> None:
+            _upload(store, top, folder, file, advance)
+            hold.refresh()
+
+        list(pool.map(upload, manifest.files))
+    store.put(f"{top}/{bundle.MANIFEST}", manifest.to_bytes())
+
+
+def _upload(store: Store, top: str, folder: Path, file: bundle.File, advance: Callable[[int], None]) -> None:
     """Upload one file unless it is there, and read it back: some servers store a damaged body without a
     word.
     """
     key = f"{top}/{file.path}"
     if _stored_digest(store, key) == file.sha256:
+        advance(2 * file.size)
         return
-    store.put(key, bundle.MLMODEL_TEXT.encode() if file.path == bundle.MLMODEL else folder / file.path)
-    if _stored_digest(store, key) != file.sha256:
+    # What publishing adds to a bundle may not be in the folder.
+    local = folder / file.path
+    store.put(key, local if local.is_file() else bundle.added(folder)[file.path], sent=advance)
+    if _stored_digest(store, key, advance) != file.sha256:
         raise DamagedBundle(
-            f"{store.url}/{key} came back with other bytes than '{folder / file.path}': if the file is still being "
+            f"{store.url}/{key} came back with other bytes than '{local}': if the file is still being "
             "written, wait; else publish again."
         )
 
 
-def _stored_digest(store: Store, key: str) -> str | None:
+def _stored_digest(store: Store, key: str, advance: Callable[[int], None] = lambda count: None) -> str | None:
     digest = hashlib.sha256()
     try:
         for chunk in store.get(key).chunks:
             digest.update(chunk)
+            advance(len(chunk))
     except ObjectMissing:
         return None
     return digest.hexdigest()
 
 
-def _figures(metrics: dict[str, Any]) -> dict[str, float]:
+def listed_figures(metrics: dict[str, Any]) -> dict[str, float]:
     """The few figures that a listing shows, out of the summaries of the parts."""
     figures = {}
     for part in ("val", "test"):
@@ -124,27 +156,3 @@ def _figures(metrics: dict[str, Any]) -> dict[str, float]:
             if isinstance(value, int | float):
                 figures[f"{part}_{metric}"] = float(value)
     return figures
-
-
-def _allocate(store: Store, name: str, record: dict[str, Any]) -> int:
-    """The version number of a digest: the one it has, else the next free one.
-
-    Numbers are given in order and never taken back, so whoever finds a number taken looks at who has it and
-    goes on by one; two publishers of one digest meet at the same number.
-    """
-    last = 0
-    for known in layout.records(store, name):
-        last = int(known["number"])
-        if known["digest"] == record["digest"]:
-            return last
-    for number in range(last + 1, last + 10_000):
-        key = layout.number_key(name, number)
-        try:
-            store.put_if(key, to_json({"schema": 1, "number": number, **record, **signature()}), None)
-            return number
-        except Conflict:
-            if read_json(store, key)["digest"] == record["digest"]:
-                return number
-    raise StoreError(
-        f"No free version number for {name} was found in {store.url}: is something publishing in a loop?"
-    )
