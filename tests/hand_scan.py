@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 Array = np.ndarray[Any, Any]
 
@@ -26,6 +26,7 @@ _KINDS = {"float64": 3, "float32": 3, "float16": 6, "bfloat16": 6, "int64": 3, "
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _MOST_RUNS = 5000  # of an order that are looked for as bytes
 _ANCHORS = 24  # and by value
+_COMMON = 1000
 _TOLERANCE = 0.02
 
 
@@ -51,9 +52,7 @@ class HandSearch:
     def _found_in_file(self, path: Path, data: bytes) -> set[str]:
         places = _Places(data)
         names = {f"{name} as {kind}" for kind, runs in self._needles.items() for name in places.of(runs)}
-        for tensor, values in _vectors(path, data):
-            names |= {f"{name} by value in {tensor}" for name in _values_in(values, self._anchors)}
-        return names
+        return names | {f"{name} by value" for name in _values_in(_numbers(path, data), self._anchors)}
 
 
 def _orders(array: Array) -> Iterator[Array]:
@@ -101,7 +100,8 @@ class _Places:
         for name, runs in needles:
             heads = runs[:, :8].copy().view(np.uint64).ravel()
             first, last = (np.searchsorted(self._keys, heads, side) for side in ("left", "right"))
-            for run in np.flatnonzero(last > first) if name not in found else ():
+            # What stands everywhere, as zeros do, finds nothing; other runs of the array do.
+            for run in np.flatnonzero((last > first) & (last - first < _COMMON)) if name not in found else ():
                 wanted = runs[run].tobytes()
                 places = self._order[first[run] : last[run]]
                 if any(self._data[place : place + len(wanted)] == wanted for place in places):
@@ -145,14 +145,12 @@ def _values_in(values: Array, anchors: list[tuple[str, Array]]) -> set[str]:
     return found
 
 
-def _vectors(path: Path, data: bytes) -> Iterator[tuple[str, Array]]:
-    """All numbers of a file: of each tensor in turn, or those that its text has."""
+def _numbers(path: Path, data: bytes) -> Array:
+    """All numbers of a file: of its tensors, with a NaN between two, or those that its text has."""
     if path.suffix == ".safetensors":
-        try:
-            with safe_open(path, framework="torch") as weights:
-                for name in weights.keys():  # noqa: SIM118 (not a dict)
-                    yield name, weights.get_tensor(name).to(torch.float64).numpy().ravel()
-        except SafetensorError as error:
-            raise AssertionError(f"{path} is no safetensors file") from error
-    elif b"\0" not in data:
-        yield "its text", np.array([float(number) for number in _NUMBER.findall(data)])
+        parts = []
+        with safe_open(path, framework="torch") as weights:
+            for name in weights.keys():  # noqa: SIM118 (not a dict)
+                parts += [weights.get_tensor(name).to(torch.float64).numpy().ravel(), [np.nan]]
+        return np.concatenate(parts)
+    return np.array([float(number) for number in _NUMBER.findall(data)] if b"\0" not in data else [])

@@ -170,8 +170,9 @@ def wrong_types(rng: random.Random) -> Hostile:
     fits = {"model.data": isinstance(odd, str), "model.setting": isinstance(odd, str), "model.mode": isinstance(odd, str),
             "model.window": type(odd) is int and odd > 0, "schema": type(odd) is int and odd > 0, "gate.clips": isinstance(odd, list),
             "val": isinstance(odd, dict), "test.metrics": isinstance(odd, dict), "gate.clips.0": isinstance(odd, dict)}  # fmt: skip
+    fits["model"] = isinstance(odd, dict)
     if fits.get(field):
-        odd = {"a": 1} if field not in ("val", "test.metrics", "gate.clips.0") else [7]
+        odd = {"a": 1} if field not in ("val", "test.metrics", "gate.clips.0", "model") else [7]
     value = json.loads(HONEST[path])
     target: Any = value
     *parents, last = field.split(".")

@@ -49,7 +49,6 @@ MISTAKES = [
     ("no token", "slurm.sh", "RAY_AUTH_MODE=token", "RAY_LOG=1", "asks for no token"),
     ("an open dashboard", "slurm.sh", "--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0", "listens on 0.0.0.0"),
     ("every Ray is ended", "slurm.sh", "requeue=no\n", "requeue=no\nray stop\n", "every Ray of yours"),
-    ("an unquoted path", "slurm.sh", 'rm -rf "$secrets"', "rm -rf $secrets", "SC2086"),
     ("an unpinned base", "Dockerfile", PYTHON_IMAGE, "python:latest", "another image tomorrow"),
     ("another Python", "Dockerfile", PYTHON_IMAGE, "python:3.12.1-slim", "Python 3.12, this project runs on 3.11"),
     ("root", "Dockerfile", "USER 1000:1000", "USER root", "it runs as root"),

@@ -33,7 +33,7 @@ from trainables.standin_hand import standin_arrays
 from trainables.trial import train_trial
 
 NAME = "latentact-tiny-objects"
-TRIAL = tiny(codebook_epochs=1, indexer_epochs=1, epochs=1, stride=2)
+TRIAL = tiny(codebook_epochs=1, indexer_epochs=1, epochs=1, stride=2)  # a checkpoint of each stage
 Arrays = dict[str, np.ndarray]
 
 
@@ -183,4 +183,4 @@ def test_the_search_finds_a_template_in_text(
     with open(tmp_path / "bundle" / file, "a") as text:
         text.write(json.dumps(np.round(arrays["v_template"][:100], 4).tolist()))
     found = search.found_in(tmp_path)
-    assert found == [f"bundle/{file}: v_template by value in its text"]
+    assert found == [f"bundle/{file}: v_template by value"]

@@ -53,7 +53,8 @@ def gc(pattern: str, delete: bool, grace: float, keep_last: int | None, as_json:
         print_json([vars(item) for item in found])
         return
     for item in found:
-        click.echo(f"{item.state:10}  {item.key}  ({item.objects} objects)  {item.reason}")
+        key = re.sub(r"([0-9a-f]{12})[0-9a-f]{52}", r"\1", item.key)
+        click.echo(f"{item.state:10}  {key}  ({item.objects} objects)  {item.reason}")
     gone = [item for item in found if item.state == ("gone" if delete else "would go")]
     click.echo(
         f"{len(gone)} of {len(found)} gone." if delete

@@ -94,9 +94,10 @@ def open_plain(path: Path, shown: str) -> BinaryIO:
 def _is_pickle(data: bytes) -> bool:
     """Whether bytes are a pickle, or the beginning of one that already calls something.
 
-    Any other file soon has a byte that is no opcode.
+    Any other file soon has a byte that is no opcode. Two opcodes, such as those of the text "N.", call nothing.
     """
-    seen = set()
+    seen: set[str] = set()
+    count = 0
     try:
         for count, (opcode, _, _) in enumerate(pickletools.genops(io.BytesIO(data))):
             seen.add(opcode.name)
@@ -105,4 +106,4 @@ def _is_pickle(data: bytes) -> bool:
     except (ValueError, UnicodeError, OverflowError, MemoryError):
         calls = {"REDUCE", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"} & seen and {"GLOBAL", "STACK_GLOBAL"} & seen
         return bool(calls) or {"MARK", "INST"} <= seen
-    return True
+    return count >= 2
