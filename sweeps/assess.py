@@ -143,8 +143,8 @@ def _example(windows: Windows) -> dict[str, Any]:
 
 
 def _machine() -> dict[str, Any]:
-    """What this process runs on: processor, cores, and the GPU that it uses."""
-    found: dict[str, Any] = {"processor": _processor(), "cores": torch.get_num_threads()}
+    """What this process runs on: processor, threads, and the GPU that it uses."""
+    found: dict[str, Any] = {"processor": _processor(), "threads": torch.get_num_threads()}
     if torch.cuda.is_available():
         found["gpu"] = torch.cuda.get_device_name()
     return found

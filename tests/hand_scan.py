@@ -127,6 +127,7 @@ def _values_in(values: Array, anchors: list[tuple[str, Array]]) -> set[str]:
     """
     if len(values) < RUN:
         return set()
+    values = np.where(np.isfinite(values), values, np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(values, RUN)
     mean, square = windows.mean(axis=1), (windows**2).mean(axis=1)
     spread = np.sqrt(np.maximum(square - mean**2, 0))

@@ -245,3 +245,24 @@ def test_an_unreadable_card_and_a_name_that_nobody_has(
     assert "cannot be read" in shown(server)[OBJECTS]["description"]
     missing = CliRunner().invoke(main, ["registry", "rebuild", "latentact-wrold-objects"])
     assert missing.exit_code == 1 and "Did you mean latentact-world-objects?" in missing.output
+
+
+def test_versions_lead_to_the_run_that_trained_them(
+    store: Store, server: MlflowServer, tmp_path: Path
+) -> None:
+    """Runs that were made again after a loss have other names: they are found by their trial's identity."""
+    mlflow = client(server)
+    experiment = mlflow.create_experiment(f"runs-{uuid.uuid4().hex}")
+    runs = [
+        mlflow.create_run(experiment, tags={"latentact.identity": i}).info.run_id for i in ("aa11", "bb22")
+    ]
+    for seed, tags in enumerate(
+        (
+            {"run_id": runs[0], "identity": "aa11"},
+            {"run_id": "0" * 32, "identity": "bb22"},
+            {"run_id": "0" * 32, "identity": "cc33"},
+        )
+    ):
+        zoo.publish(OBJECTS, write_bundle(tmp_path / f"{seed}", seed=seed), tags=tags)
+    found = {v.version: v.run_id for v in mlflow.search_model_versions(f"name='{OBJECTS}'")}
+    assert [found["1"], found["2"], found["3"] or ""] == [*runs, ""]
