@@ -94,12 +94,16 @@ def sample_trajectories(name: str, samples: Sequence[Mapping[str, Any]]) -> str:
         _Part(
             0,
             0,
-            _legend(
-                330, ("true wrist", "true"), ("predicted wrist", "predicted"), ("contact", "contact point")
-            ),
+            _legend(450, ("true wrist", "true"), ("predicted wrist", "predicted")),
         )
     ]
-    parts.append(_Part(4, 32, ["<text>Wrist thick, fingertips thin; dots are the last frame.</text>"]))
+    parts.append(
+        _Part(
+            4,
+            32,
+            ["<text>Wrist thick, fingertips thin; dots: the last frame; cross: the contact point.</text>"],
+        )
+    )
     for row, sample in enumerate(samples):
         top = 40 + 350 * row
         words = f"{_printed(sample['text']) or 'no text'}: {sample['mpjpe_cm']:.2f} cm, {sample['rank']}"

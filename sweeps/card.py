@@ -17,21 +17,21 @@ _METHOD = "LatentAct (Prakash et al., CVPR 2025), reimplemented"
 _CARD = """\
 # {name}
 
-Predicts how a hand moves and touches over the next second, from one RGB image, an action text and one 3D contact
+Predicts how a hand moves and touches over the next second, from one RGB image, an action text and one 3D contact \
 point (LatentAct, CVPR 2025; reimplemented).
 
 - Data: {plan.data_name}, digest `{plan.data_digest}`, setting `{setting}`; held-out groups: {test[group]}.
 - Contact point: protocol `{plan.protocol}`{look_ahead}.
-- Inputs: image by `{config.image_encoder}`{hand_free}, text by `{config.text_encoder}`, contact by
-  `{config.contact_encoder}`; mode `{config.mode}`.{frozen}
-- Trial `{best.identity}` of sweep `{made[sweep]}`, on codebook `{made[codebook]}`: {params}; {best.epochs} predictor
-  epochs, of which validation chose the best.{tuned}
+- Inputs: image by `{config.image_encoder}`{hand_free}, text by `{config.text_encoder}`, contact by \
+`{config.contact_encoder}`; mode `{config.mode}`.{frozen}
+- Trial `{best.identity}` of sweep `{made[sweep]}`, on codebook `{made[codebook]}`: {params}; {best.epochs} predictor \
+epochs, of which validation chose the best.{tuned}
 - Trained on {hardware}, for {cost}.
 - {hand}
 
 ## Figures
 
-End to end: codes come from the indexer. 95% intervals resample held-out groups, and clips within them. Validation
+End to end: codes come from the indexer. 95% intervals resample held-out groups, and clips within them. Validation \
 selected this model; test ({test[groups]} groups, {test[clips]} clips) was read {reads}.
 
 | metric | val | test |

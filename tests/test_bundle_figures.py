@@ -67,8 +67,8 @@ def test_the_views_have_one_scale_and_the_cameras_is_upright() -> None:
     camera = [float(y) for _, y in ways[:12]]
     assert camera[1] - camera[0] == pytest.approx(2 * cm, abs=0.2)  # 2 cm lower: further down
     assert camera[6] - camera[0] == pytest.approx(1 * cm, abs=0.2)  # predicted 1 cm lower
-    assert picture.count('class="contact"') == 3  # in the legend and in each view
-    assert sample_trajectories(NAME, [sample(contact_point_cm=None)]).count('class="contact"') == 1
+    assert picture.count('class="contact"') == 2  # in each view
+    assert sample_trajectories(NAME, [sample(contact_point_cm=None)]).count('class="contact"') == 0
     assert sample_trajectories(NAME, []) == ""
 
 

@@ -18,7 +18,7 @@ from zoo.names import DEFAULT_ALIAS, check_alias, parse_name, unknown_model
 from zoo.store import Store, open_store, parse_json, read_json, to_json
 
 State = dict[str, Any]
-LISTED = ("figures", "tags", "by", "at")  # fields of a version's record
+LISTED = ("figures", "tags", "by", "publisher", "at")  # fields of a version's record
 
 
 def history(name: str, alias: str = DEFAULT_ALIAS, *, store: Store | None = None) -> list[State]:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from zoo import bundle, filters, layout
 from zoo.errors import ObjectMissing
+from zoo.identity import publisher
 from zoo.names import DEFAULT_ALIAS, parse_name, parse_reference, unknown_model
 from zoo.records import checked, read_record
 from zoo.store import Store, open_store
@@ -129,7 +130,7 @@ def show(reference: str, *, store: Store | None = None) -> dict[str, Any]:
         "url": f"{store.url}/{layout.version_folder(wanted.name, digest)}",
         "tags": record["tags"],
         "figures": record.get("figures", {}),
-        "published_by": record["by"],
+        "published_by": publisher(record),
         "published_at": record["at"],
         "aliases": sorted(alias for alias, state in aliases.items() if state["digest"] == digest),
         "files": [vars(file) for file in layout.read_manifest(store, wanted.name, digest).files],
@@ -198,7 +199,7 @@ def _holders(store: Store, name: str) -> dict[str, int]:
 def _of_record(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "figures": record.get("figures", {}), "tags": record.get("tags", {}),
-        "by": str(record.get("by", "")), "at": str(record.get("at", "")),
+        "by": publisher(record), "at": str(record.get("at", "")),
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import zoo
 from zoo.cli_output import as_json, complete_name, model_argument, print_json
 from zoo.errors import GateRefused
 from zoo.gate import percent
+from zoo.identity import publisher
 from zoo.names import DEFAULT_ALIAS
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def _look_row(look: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _signed(record: dict[str, Any]) -> tuple[str, str]:
-    return record["at"][:16].replace("T", " "), record.get("publisher") or record["by"]
+    return record["at"][:16].replace("T", " "), publisher(record)
 
 
 def _change(verdict: dict[str, Any]) -> str:

@@ -7,7 +7,9 @@ import getpass
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from zoo import settings
 
@@ -25,6 +27,11 @@ def signature() -> dict[str, str]:
         "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         **({"publisher": publisher} if publisher else {}),
     }
+
+
+def publisher(record: Mapping[str, Any]) -> str:
+    """Who did what a record tells of: the publisher, or the user's name where no publisher is known."""
+    return str(record.get("publisher") or record.get("by", ""))
 
 
 @functools.lru_cache(maxsize=4)

@@ -194,6 +194,8 @@ class _View:
             )
         except (ZooError, UnicodeDecodeError) as error:
             return f"The card of this version cannot be read: {error}"[:_DESCRIPTION]
+        # MLflow has no address for a picture that lies in the version's folder.
+        text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("!["))
         return text if len(text) <= _DESCRIPTION else text[: _DESCRIPTION - 4].rpartition("\n")[0] + "\n..."
 
     def _run_id(self, tags: dict[str, str]) -> str | None:
