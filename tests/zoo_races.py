@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import random
 import time
 import traceback
 from collections import Counter
@@ -64,6 +65,7 @@ def race(
             name = f"latentact-race{round_ // ROUNDS_A_NAME}-objects"
             before = len(layout.numbers(store, name))
             _leave_remains(store, name, _bundle(folder / "remains", name, bundle_seed(round_, 0, processes)))
+            time.sleep(random.uniform(0, 1))  # the collector comes before, during or after
             began = time.monotonic()
             for pipe in pipes:
                 pipe.send((round_, name))

@@ -122,7 +122,7 @@ class _Download:
 
     def _receive(self, partial: Partial, file: bundle.File) -> str:
         """Fetch what is missing, over several connections; the digest of the whole."""
-        # A store of files reads a whole object for each request, to name its state.
+        # Connections hide the latency of a network; a disk is read as fast by one.
         connections = CONNECTIONS if self._store.url.startswith("s3:") else 1
         parts = list(_parts(partial.missing(), connections))
         tasks = [self._connections.submit(self._receive_part, partial, file, part) for part in parts]

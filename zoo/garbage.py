@@ -40,9 +40,10 @@ class Garbage:
 def find(store: Store, name: str, grace_s: float, keep_last: int | None) -> Iterator[Garbage]:
     """The garbage of one model, as it looks now."""
     folder = f"{layout.model_folder(name)}/versions/"
+    # In this order: files that a publisher makes now come after its hold, and the hold goes after the record is there.
+    objects = Counter(key.removeprefix(folder).split("/")[0] for key in store.list(folder))
     holds = holding.holds_on(store, name)
     tombstones = holding.tombstones(store, name)
-    objects = Counter(key.removeprefix(folder).split("/")[0] for key in store.list(folder))
     records = list(layout.records(store, name))
     kept = {record["digest"] for record in records if not record.get("collected")}
     collected = {record["digest"] for record in records} - kept
