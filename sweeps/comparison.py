@@ -14,6 +14,7 @@ from sweeps.comparison_text import files, markdown, print_comparison
 from sweeps.conduct import Conduct
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.readings import keep, kept, trial_key
+from zoo import store_probe
 from zoo.store import Store
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def run_comparison(
     """
     ledger = Ledger(store, plan.name)
     ledger.plan(plan.record())
+    store_probe.check(store)  # claims and endings rest on its conditional writes
     settings, reports = ledger.read(plan.budget)
     count = f"{len(plan.points())} trials on each of {', '.join(plan.settings)}"
     print(f"Comparison {plan.name}: {count}.", flush=True)

@@ -10,6 +10,7 @@ from sweeps.conduct import Conduct
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.plan import SweepPlan
 from sweeps.selection import next_seeds, params_key
+from zoo import store_probe
 from zoo.names import parse_name
 from zoo.settings import home
 from zoo.store import Store
@@ -41,6 +42,7 @@ def run_sweep(
             parse_name(f"latentact-{plan.data_name}-{setting.partition(':')[0]}")
     ledger = Ledger(store, plan.name)
     ledger.plan(plan.record())
+    store_probe.check(store)  # claims and endings rest on its conditional writes
     settings, reports = ledger.read(plan.budget)
     print(f"Sweep {plan.name}: {plan.trials_of()} trials on each of {', '.join(plan.settings)}.", flush=True)
     halted = ""
