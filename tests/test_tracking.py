@@ -241,7 +241,9 @@ def test_a_server_that_dies_and_comes_back_has_everything(
         driver.conclude("objects", before)
         driver.close()
         told = capsys.readouterr().err
-        assert told.count("Warning") == 1 and told.count("is back") == 1 and "lacks" not in told, told
+        # A server that begins may falter once more; each time is told, and so is each return.
+        assert told.count("does not take records") == told.count("is back") >= 1, told
+        assert told.count("Warning") == told.count("is back") and "lacks" not in told, told
         live = shown(mlflow.uri)
         assert {"objects", "actions", before.identity, during.identity, meanwhile.identity} < live.keys()
         assert all(
