@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -23,6 +22,7 @@ from trainables.ho3d import EVALUATION, Work, convert_scene, find_sequences, imp
 from trainables.ho3d_models import VARIABLE
 from trainables.ho3d_sequence import read_sequence, scene_of, subject_of
 from trainables.import_run import Unit
+from trainables.plain_pickle import read_pickle_plainly
 from trainables.prepare import main
 from trainables.recorded_clips import centroid
 from trainables.source_errors import (
@@ -78,8 +78,8 @@ def test_the_authors_reader_accepts_what_is_written(version: int, tmp_path: Path
     shown = 0
     for line in (tmp_path / "train.txt").read_text().split():
         sequence, number = line.split("/")
-        with open(tmp_path / "train" / sequence / "meta" / f"{number}.pkl", "rb") as file:
-            anno = pickle.load(file, encoding="latin1")  # as the authors do; the file is this test's own
+        # The authors' pickle.load, but that it admits arrays alone: what it takes, that takes too.
+        anno = read_pickle_plainly(tmp_path / "train" / sequence / "meta" / f"{number}.pkl")
         assert anno["objRot"] is not None, "train.txt lists annotated frames alone"
         assert (anno["handPose"].shape, anno["handTrans"].shape, anno["handBeta"].shape) == (
             (48,),
@@ -105,8 +105,7 @@ def test_the_authors_reader_accepts_what_is_written(version: int, tmp_path: Path
         assert ("handVertContact" in anno) == (version == 3)
         shown += 1
     assert shown == 4 * 45
-    with open(tmp_path / "train" / "SM2" / "meta" / "0000.pkl", "rb") as file:
-        assert pickle.load(file)["objRot"] is None
+    assert read_pickle_plainly(tmp_path / "train" / "SM2" / "meta" / "0000.pkl")["objRot"] is None
 
 
 # --- round trip -----------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from zoo_bundles import write_bundle
 
 import zoo
+from tests.named_zoo import named_zoo
 from zoo import layout, publishing, pulling
 from zoo.errors import (
     BadName,
@@ -26,7 +27,7 @@ from zoo.errors import (
     StoreUnreachable,
     UnknownModel,
 )
-from zoo.store import Store, open_store
+from zoo.store import Store
 
 OBJECTS = "latentact-world-objects"
 
@@ -34,15 +35,7 @@ OBJECTS = "latentact-world-objects"
 @pytest.fixture(params=["file", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty zoo, which is also the one that the environment names, and an empty cache."""
-    monkeypatch.setenv("LATENTACT_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    url = f"file://{tmp_path}/zoo"
-    if request.param == "s3":
-        url = f"s3://zoo/{tmp_path.name}"
-        for key, value in request.getfixturevalue("object_store").env.items():
-            monkeypatch.setenv(key, value)
-    monkeypatch.setenv("LATENTACT_ZOO", url)
-    return open_store()
+    return named_zoo(request, tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -21,13 +21,14 @@ from safetensors.numpy import save_file
 from zoo_bundles import write_bundle
 
 import zoo
+from tests.named_zoo import named_zoo
 from tests.slow_network import slow_network
 from zoo import bundle, download, layout, pulling
 from zoo.cache import blob_path, cache, check_room
 from zoo.errors import CacheError, DamagedBundle, StoreUnreachable
 from zoo.names import parse_reference
 from zoo.partial import gaps, merged
-from zoo.store import Store, open_store
+from zoo.store import Store
 
 OBJECTS = "latentact-world-objects"
 LARGE = 24_000_000  # bytes of the weights; several ranges
@@ -37,19 +38,12 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture(params=["file", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A zoo with a large model, which is also the one that the environment names, and an empty cache."""
-    monkeypatch.setenv("LATENTACT_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    url = f"file://{tmp_path}/zoo"
-    if request.param == "s3":
-        url = f"s3://zoo/pull-{tmp_path.name}"
-        for key, value in request.getfixturevalue("object_store").env.items():
-            monkeypatch.setenv(key, value)
-    monkeypatch.setenv("LATENTACT_ZOO", url)
+    store = named_zoo(request, tmp_path, monkeypatch)
     folder = write_bundle(tmp_path / "bundle")
     weights = np.random.default_rng(0).integers(0, 256, LARGE, dtype=np.uint8)
     save_file({"weight": weights}, folder / "model.safetensors")
     zoo.publish(OBJECTS, folder)
-    return open_store()
+    return store
 
 
 def weights_of(store: Store) -> tuple[str, bundle.File]:

@@ -3,11 +3,11 @@ tests/benchmarks/zoo_races.py and zoo_kills.py."""
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 import pytest
 
+from tests.named_zoo import zoo_on_s3
 from tests.object_server import ObjectStore
 from tests.zoo_kills import KINDS, Range
 from tests.zoo_races import race
@@ -17,13 +17,7 @@ from zoo.store import open_store
 @pytest.fixture
 def url(object_store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty zoo on the S3 server, and nothing of the user's."""
-    for key, value in object_store.env.items():
-        monkeypatch.setenv(key, value)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("LATENTACT_HOME", str(tmp_path / "home"))
-    url = f"s3://zoo/{uuid.uuid4().hex}"
-    monkeypatch.setenv("LATENTACT_ZOO", url)
-    return url
+    return zoo_on_s3(object_store, tmp_path, monkeypatch).url
 
 
 @pytest.mark.slow

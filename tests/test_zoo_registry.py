@@ -15,10 +15,11 @@ from zoo_bundles import write_bundle
 
 import zoo
 from tests.mlflow_server import MlflowServer, running_mlflow
+from tests.named_zoo import zoo_on_s3
 from zoo import layout, registry
 from zoo.cli import main
 from zoo.errors import RegistryError
-from zoo.store import Store, open_store, read_json, to_json
+from zoo.store import Store, read_json, to_json
 
 OBJECTS, SCENES, TEAM = "latentact-world-objects", "latentact-world-scenes", "ourlab/latentact-world-objects"
 
@@ -33,15 +34,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
 @pytest.fixture
 def store(object_store, server: MlflowServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Store:
     """An empty store, shown by an MLflow that knows nothing yet."""
-    for key, value in object_store.env.items():
-        monkeypatch.setenv(key, value)
+    store = zoo_on_s3(object_store, tmp_path, monkeypatch)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setenv("LATENTACT_HOME", str(tmp_path / "home"))
-    url = f"s3://zoo/{uuid.uuid4().hex}"
-    monkeypatch.setenv("LATENTACT_ZOO", url)
     for model in client(server).search_registered_models():
         client(server).delete_registered_model(model.name)
-    return open_store(url)
+    return store
 
 
 def client(server: MlflowServer) -> Any:
