@@ -1,1 +1,1 @@
-"""Where does it run? The one-machine stack (`python -m cluster.local`)."""
+"""Where does it run? The one-machine stack (`python -m cluster.local`); fleets, and what checks their files (`cluster.check`)."""

@@ -16,13 +16,15 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import boto3
 import click
 import yaml
 from botocore.exceptions import BotoCoreError, ClientError
+
+from cluster.state import StackFolder
 
 _TRUST = {
     "Version": "2012-10-17",
@@ -42,9 +44,9 @@ def lay(config: dict[str, Any]) -> Iterator[str]:
     """Make what a `ray up` file of AWS names and does not have; yields what was done, a sentence each."""
     if config["provider"]["type"] != "aws":
         raise GroundError(f"provider.type is {config['provider']['type']}: this is for AWS alone")
-    if "<" in config["provider"]["region"]:
-        raise GroundError(f"provider.region is {config['provider']['region']}: fill the file in first")
     region = config["provider"]["region"]
+    if "<" in region:
+        raise GroundError(f"provider.region is {region}: fill the file in first")
     yield from _security_group(boto3.client("ec2", region_name=region), config)
     yield from _profiles(boto3.client("iam"), config)
     yield from _token(config)
@@ -58,16 +60,15 @@ def _security_group(ec2: Any, config: dict[str, Any]) -> Iterator[str]:
     where = [{"Name": "group-name", "Values": [name]}, {"Name": "vpc-id", "Values": [vpcs[0]["VpcId"]]}]
     groups = ec2.describe_security_groups(Filters=where)["SecurityGroups"]
     if groups:
-        group = groups[0]["GroupId"]
+        group, rules = groups[0]["GroupId"], groups[0]["IpPermissions"]
     else:
         tags = [{"ResourceType": "security-group", "Tags": [{"Key": "project", "Value": "latentact-zoo"}]}]
         about = "The nodes of a fleet, open to one another alone"
         made = ec2.create_security_group(
             GroupName=name, Description=about, VpcId=vpcs[0]["VpcId"], TagSpecifications=tags
         )
-        group = made["GroupId"]
+        group, rules = made["GroupId"], []
         yield f"made the security group {name} ({group})"
-    rules = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
     foreign = [rule for rule in rules if not _is_inner(rule, group)]
     if foreign:
         ec2.revoke_security_group_ingress(GroupId=group, IpPermissions=foreign)
@@ -86,14 +87,12 @@ def _is_inner(rule: dict[str, Any], group: str) -> bool:
 
 def _profiles(iam: Any, config: dict[str, Any]) -> Iterator[str]:
     bucket = _bucket(config)
-    workers = set()
-    for name, node_type in config["available_node_types"].items():
-        profile = node_type["node_config"]["IamInstanceProfile"]["Name"]
-        if name != config["head_node_type"]:
-            workers.add(profile)
-    head = config["available_node_types"][config["head_node_type"]]["node_config"]["IamInstanceProfile"][
-        "Name"
-    ]
+    profiles = {
+        name: node_type["node_config"]["IamInstanceProfile"]["Name"]
+        for name, node_type in config["available_node_types"].items()
+    }
+    head = profiles.pop(config["head_node_type"])
+    workers = set(profiles.values())
     for profile in sorted({head, *workers}):
         policies = {"store": store_policy(bucket, publishes=profile == head)}
         if profile == head:
@@ -102,10 +101,15 @@ def _profiles(iam: Any, config: dict[str, Any]) -> Iterator[str]:
 
 
 def _bucket(config: dict[str, Any]) -> str:
-    found = re.search(r"LATENTACT_ZOO=s3://([a-z0-9.-]+)", yaml.safe_dump(config.get("docker"), width=1000))
-    if found is None:
+    bucket = _run_option(config, r"LATENTACT_ZOO=s3://([a-z0-9.-]+)")
+    if bucket is None:
         raise GroundError("docker.run_options names no LATENTACT_ZOO=s3://bucket: fill the file in first")
-    return found[1]
+    return bucket
+
+
+def _run_option(config: dict[str, Any], pattern: str) -> str | None:
+    found = re.search(pattern, yaml.safe_dump(config.get("docker"), width=1000))
+    return found[1] if found else None
 
 
 def _profile(iam: Any, name: str, policies: dict[str, dict[str, Any]]) -> Iterator[str]:
@@ -135,15 +139,17 @@ def store_policy(bucket: str, *, publishes: bool) -> dict[str, Any]:
     it. Narrower roles, for people: cluster/iam.
     """
     objects, models = f"arn:aws:s3:::{bucket}/*", f"arn:aws:s3:::{bucket}/models/*"
+    work = ["s3:GetObject", "s3:PutObject", "s3:DeleteObject"]
     policy = _policy(
-        (["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"], objects),
-        (["s3:ListBucket", "s3:ListBucketMultipartUploads"], f"arn:aws:s3:::{bucket}"),
+        ([*work, "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"], [objects]),
+        (["s3:ListBucket", "s3:ListBucketMultipartUploads"], [f"arn:aws:s3:::{bucket}"]),
     )
     if publishes:
-        kept = [f"{models}/versions/*", f"{models}/log/*"]
+        # All but the marks by which publishers and `zoo gc` keep out of each other's way.
+        kept = [f"{models}/{part}/*" for part in ("versions", "digests", "numbers", "aliases", "log", "gate")]
         denied = {"Effect": "Deny", "Action": ["s3:DeleteObject"], "Resource": kept}
     else:
-        denied = {"Effect": "Deny", "Action": ["s3:PutObject", "s3:DeleteObject"], "Resource": models}
+        denied = {"Effect": "Deny", "Action": ["s3:PutObject", "s3:DeleteObject"], "Resource": [models]}
     policy["Statement"].append(denied)
     return policy
 
@@ -152,39 +158,40 @@ def _fleet_policy(workers: set[str], region: str) -> dict[str, Any]:
     """Launch and tag nodes in one region, end those that Ray has tagged, hand the workers' roles to them."""
     roles = [f"arn:aws:iam::*:role/{worker}" for worker in sorted(workers)]
     policy = _policy(
-        (["ec2:Describe*"], "*"),
-        (["ec2:RunInstances", "ec2:CreateTags"], f"arn:aws:ec2:{region}:*:*"),
-        (["ec2:RunInstances"], f"arn:aws:ec2:{region}::image/*"),
+        (["ec2:Describe*"], ["*"]),
+        (["ec2:RunInstances", "ec2:CreateTags"], [f"arn:aws:ec2:{region}:*:*"]),
+        (["ec2:RunInstances"], [f"arn:aws:ec2:{region}::image/*"]),
         (["iam:PassRole"], roles),
     )
     policy["Statement"].append(
         {
             "Effect": "Allow",
             "Action": ["ec2:TerminateInstances", "ec2:StopInstances"],
-            "Resource": f"arn:aws:ec2:{region}:*:instance/*",
+            "Resource": [f"arn:aws:ec2:{region}:*:instance/*"],
             "Condition": {"StringLike": {"ec2:ResourceTag/ray-cluster-name": "*"}},
         }
     )
     return policy
 
 
-def _policy(*allowed: tuple[list[str], str | list[str]]) -> dict[str, Any]:
+def _policy(*allowed: tuple[list[str], list[str]]) -> dict[str, Any]:
     statements = [
-        {"Effect": "Allow", "Action": actions, "Resource": resource} for actions, resource in allowed
+        {"Effect": "Allow", "Action": actions, "Resource": resources} for actions, resources in allowed
     ]
     return {"Version": "2012-10-17", "Statement": statements}
 
 
 def _token(config: dict[str, Any]) -> Iterator[str]:
-    """Ray's token, in the mounted folder whose name the nodes read it from."""
-    for local in (config.get("file_mounts") or {}).values():
-        folder = Path(local).expanduser()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = folder / "ray_token"
-        if not file.exists():
-            file.touch(mode=0o600)
-            file.write_text(secrets.token_hex(32))
-            yield f"made Ray's token, {file}: RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={file} ray job submit ..."
+    """Ray's token, in the folder that is mounted where the nodes read it."""
+    remote = PurePosixPath(_run_option(config, r"RAY_AUTH_TOKEN_PATH=([^\s\"']+)") or "")
+    local = (config.get("file_mounts") or {}).get(str(remote.parent))
+    if local is None:
+        return  # cluster.check says so
+    file = Path(local).expanduser() / remote.name
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not file.exists():
+        StackFolder.write_private(file, secrets.token_hex(32))
+        yield f"made Ray's token, {file}: RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH={file} ray job submit ..."
 
 
 @click.command(help=__doc__)

@@ -29,7 +29,7 @@ from cluster import (
     check_upload,
     linters,
 )
-from cluster.check_finding import Finding, Sheet, unfilled
+from cluster.check_finding import Finding, Sheet, as_far_as_readable, unfilled
 from cluster.check_secrets import secrets_in
 
 # Beside the files that are checked, and named by `cluster/*.yaml` too.
@@ -89,14 +89,14 @@ def _by_content(path: Path, text: str, sheet: Sheet, max_usd_per_hour: float | N
     if "apiVersion" in first:
         report.kind = "KubeRay"
         report.notes += _absent("kubernetes-validate")
-        report.findings += check_kuberay.findings(documents, sheet)
+        report.findings += as_far_as_readable(check_kuberay.findings(documents, sheet), sheet)
     elif "services" in first:
         report.kind = "Compose"
         report.notes += _absent("compose-spec")
-        report.findings += check_compose.findings(first, sheet)
+        report.findings += as_far_as_readable(check_compose.findings(first, sheet), sheet)
     elif "cluster_name" in first or "provider" in first:
         report.kind = "ray up"
-        report.findings += check_launcher.findings(first, sheet)
+        report.findings += as_far_as_readable(check_launcher.findings(first, sheet), sheet)
         price, findings = check_launcher.price_findings(first, sheet, max_usd_per_hour=max_usd_per_hour)
         report.notes += [price] if price else []
         report.findings += findings

@@ -1,14 +1,11 @@
 """A compose file: compose-spec's reading of it where that is installed, then pins, ports, passwords, users."""
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from cluster.check_finding import Finding, Sheet, image_pin
+from cluster.check_secrets import names_secret
 from cluster.linters import compose_spec
-
-_SECRET_NAME = re.compile(r"(?i)password|passwd|secret|token|access_key|api_?key")
-_FILE_NAME = re.compile(r"(?i)_(?:file|path)$")
 
 
 def findings(tree: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
@@ -53,12 +50,9 @@ def _service(service: dict[str, Any], field: str, sheet: Sheet) -> Iterator[Find
 
 
 def _environment(environment: dict[str, Any] | list[str], field: str, sheet: Sheet) -> Iterator[Finding]:
-    pairs: Iterable[Any] = (
-        environment.items()
-        if isinstance(environment, dict)
-        else (str(line).split("=", 1) for line in environment)
-    )
-    for name, value in ((pair[0], pair[1] if len(pair) > 1 else "") for pair in map(tuple, pairs)):
-        if _SECRET_NAME.search(name) and not _FILE_NAME.search(name) and value:
+    if isinstance(environment, list):
+        environment = dict(str(line).partition("=")[::2] for line in environment)
+    for name, value in environment.items():
+        if value and names_secret(str(name)):
             problem = "a secret in the environment: `docker inspect` shows it, and every child process has it"
             yield sheet.error(f"{field}.environment.{name}", problem, "a secret: a file under /run/secrets")

@@ -7,12 +7,14 @@ from pathlib import Path
 from cluster.check_finding import PYTHON, Finding, Sheet, image_pin, python_match
 from cluster.linters import hadolint
 
-_ROOT = ("root", "0")
-
 
 def findings(path: Path, text: str, sheet: Sheet) -> Iterator[Finding]:
     steps = list(_steps(text))
-    arguments = {found[1]: found[2] for _, _, rest in steps if (found := re.match(r"(\w+)=(\S+)", rest))}
+    arguments = {
+        found[1]: found[2]
+        for _, instruction, rest in steps
+        if instruction == "ARG" and (found := re.match(r"(\w+)=(\S+)", rest))
+    }
     stages: dict[str, str | None] = {}  # the user of each stage, None where it was not set
     current = ""
     for line, instruction, rest in steps:
@@ -46,16 +48,16 @@ def findings(path: Path, text: str, sheet: Sheet) -> Iterator[Finding]:
             yield sheet.warning(
                 field, "Ray's ports are announced to the outside", "leave it out: nodes use --net=host"
             )
-    targets = [name for name in stages if not _is_base(name, steps)]
-    for name in targets:
-        if stages[name] is None or stages[name] in _ROOT:
+    for name, user in stages.items():
+        if user in (None, "root", "0") and not _is_base(name, steps):
             yield sheet.error(f"target {name}", "it runs as root", "USER 1000:1000")
     yield from hadolint(path, sheet)
 
 
 def _steps(text: str) -> Iterator[tuple[int, str, str]]:
     """(line, instruction, the rest) of every instruction, continued lines joined."""
-    start, parts = 0, []  # type: int, list[str]
+    start = 0
+    parts: list[str] = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.lstrip().startswith("#") or (not line.strip() and not parts):
             continue

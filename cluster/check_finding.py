@@ -79,6 +79,26 @@ def python_match(text: str, field: str, sheet: Sheet) -> Iterator[Finding]:
             yield sheet.error(field, f"{found[0]} has Ray {found['version']}", remedy)
 
 
+def asks_for_token(text: str) -> bool:
+    """Whether a start of Ray (or its environment) turns token authentication on."""
+    return re.search(r"\bRAY_AUTH_MODE=[\"']?token\b", text) is not None
+
+
+def public_dashboard(text: str) -> str | None:
+    """The address that a `ray start` has its dashboard listen on, where that is not the loopback."""
+    host = re.search(r"--dashboard-host[= ][\"']?([^\s\"'\\]+)", text)
+    return host[1] if host and host[1] not in ("127.0.0.1", "localhost", "::1") else None
+
+
+def as_far_as_readable(findings: Iterator[Finding], sheet: Sheet) -> Iterator[Finding]:
+    """The findings; one more where a part is missing, or of another shape, so that no rule can read on."""
+    try:
+        yield from findings
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        problem = f"a part is missing or of another shape, the rest was not checked: {error!r}"
+        yield sheet.error("file", problem, "compare with the file of its kind in cluster/")
+
+
 def at(tree: Any, *path: str | int) -> Any:
     """The value at a path of keys and positions, or None where the path ends earlier."""
     for step in path:

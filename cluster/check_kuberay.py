@@ -1,6 +1,5 @@
 """Files for KubeRay: the names and types of their fields, then the mistakes that Kubernetes lets pass."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,11 @@ from typing import Any
 import yaml
 
 from cluster.check_finding import Finding, Sheet, at, image_pin, python_match
+from cluster.check_secrets import names_secret
 from cluster.linters import kubernetes
 
 _SCHEMA = Path(__file__).with_name("kuberay_schema.yaml")
 _NODE_START_MINUTES = 5.0
-_SECRET_NAME = re.compile(r"(?i)password|passwd|secret|token$|access_key|api_?key|credential")
-_FILE_NAME = re.compile(r"(?i)_(?:file|path)$")
 _GPU = "nvidia.com/gpu"
 # Above this a number of pods is no limit.
 _MANY = 1_000
@@ -102,9 +100,8 @@ def _cluster(spec: dict[str, Any], field: str, start_minutes: float, sheet: Shee
 
 def _pod(template: dict[str, Any], field: str, sheet: Sheet) -> Iterator[Finding]:
     pod = template.get("spec") or {}
-    yield from kubernetes(
-        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": pod}, field, sheet
-    )
+    whole_pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one"}, "spec": pod}
+    yield from kubernetes(whole_pod, field.removesuffix(".spec"), sheet)
     whole = pod.get("securityContext") or {}
     if pod.get("hostNetwork"):
         yield sheet.error(
@@ -141,7 +138,7 @@ def _pod(template: dict[str, Any], field: str, sheet: Sheet) -> Iterator[Finding
 def _variables(container: dict[str, Any], where: str, sheet: Sheet) -> Iterator[Finding]:
     for variable in container.get("env") or []:
         name, value = str(variable.get("name", "")), variable.get("value")
-        if value and _SECRET_NAME.search(name) and not _FILE_NAME.search(name):
+        if value and names_secret(name):
             remedy = "a secret, mounted as a file (as cluster/kuberay.yaml does)"
             yield sheet.error(f"{where}.env.{name}", "a secret stands in the file", remedy)
         if name == "RAY_AUTH_MODE" and value != "token":

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from cluster import check_aws, check_gcp
-from cluster.check_finding import Finding, Sheet, at, image_pin, python_match
+from cluster.check_finding import (
+    Finding,
+    Sheet,
+    asks_for_token,
+    at,
+    image_pin,
+    public_dashboard,
+    python_match,
+)
 from cluster.check_price import instance_type, worst_case
 
 MAX_MOUNT_BYTES = 1_000_000
@@ -18,8 +26,7 @@ _CLOUDS = {"aws": check_aws.findings, "gcp": check_gcp.findings}
 
 
 def findings(config: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
-    refused = list(_refused_by_ray(config, sheet))
-    yield from refused
+    yield from _refused_by_ray(config, sheet)
     types = config.get("available_node_types")
     if not isinstance(types, dict) or config.get("head_node_type") not in types:
         return  # Ray has said so above
@@ -99,18 +106,15 @@ def _workers(config: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
 
 
 def _head(config: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
-    for field, node_type, head in node_types(config):
-        if not head:
-            continue
-        if at(node_type, "resources", "CPU") != 0:
-            yield sheet.error(f"{field}.resources.CPU", "trials would run on the head", "0; workers train")
-        if at(node_type, "resources", "GPU"):
-            yield sheet.error(
-                f"{field}.resources.GPU", "the head needs no GPU", "leave it out; workers train"
-            )
-        if is_spot(node_type["node_config"]):
-            remedy = "the head on demand: with it goes every trial's driver"
-            yield sheet.error(f"{field}.node_config", "the head is a spot instance", remedy)
+    name = config["head_node_type"]
+    field, head = f"available_node_types.{name}", config["available_node_types"][name]
+    if at(head, "resources", "CPU") != 0:
+        yield sheet.error(f"{field}.resources.CPU", "trials would run on the head", "0; workers train")
+    if at(head, "resources", "GPU"):
+        yield sheet.error(f"{field}.resources.GPU", "the head needs no GPU", "leave it out; workers train")
+    if is_spot(head["node_config"]):
+        remedy = "the head on demand: with it goes every trial's driver"
+        yield sheet.error(f"{field}.node_config", "the head is a spot instance", remedy)
 
 
 def _lifetimes(config: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
@@ -124,10 +128,10 @@ def _lifetimes(config: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
             problem = f"a node is idle after {minutes:g} minutes, and takes {start:g} to start: it may go before it works"
             remedy = f"more than {start:g} minutes (metadata.node_start_minutes says how long a start takes)"
             yield sheet.error(field, problem, remedy)
-    if at(config, "provider", "cache_stopped_nodes") is not False:
+    provider = config["provider"]
+    if provider.get("cache_stopped_nodes", provider["type"] == "aws"):
         problem = "idle nodes are stopped, and their disks go on costing; `ray down` leaves them too"
-        if config["provider"]["type"] == "aws" or at(config, "provider", "cache_stopped_nodes"):
-            yield sheet.error("provider.cache_stopped_nodes", problem, "false: nodes are terminated")
+        yield sheet.error("provider.cache_stopped_nodes", problem, "false: nodes are terminated")
 
 
 def _words(config: dict[str, Any], side: str) -> str:
@@ -139,7 +143,7 @@ def _words(config: dict[str, Any], side: str) -> str:
 
 def _token(config: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
     for side in ("head", "worker"):
-        if not re.search(r"\bRAY_AUTH_MODE=[\"']?token\b", _words(config, side)):
+        if not asks_for_token(_words(config, side)):
             yield sheet.error(
                 "docker.run_options",
                 f"Ray on the {side} asks for no token: whoever reaches its ports runs code",
@@ -158,14 +162,14 @@ def _token(config: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
 def _start_commands(config: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
     field = "head_start_ray_commands"
     text = _words(config, "head")
-    host = re.search(r"--dashboard-host[= ][\"']?([^\s\"']+)", text)
+    host = public_dashboard(text)
     start = "ray start" in text
     if not start:
         problem = "not given: Ray's own starts the dashboard on every address"
         yield sheet.error(field, problem, "ray start --head --dashboard-host=127.0.0.1 ...")
-    if host and host[1] not in ("127.0.0.1", "localhost", "::1"):
+    if host:
         remedy = "--dashboard-host=127.0.0.1, and `ray dashboard FILE` to reach it"
-        yield sheet.error(field, f"the dashboard listens on {host[1]}", remedy)
+        yield sheet.error(field, f"the dashboard listens on {host}", remedy)
     if re.search(r"--include-dashboard[= ]\W?[Ff]alse", text):
         yield sheet.error(field, "without the dashboard no job can be submitted", "leave the option out")
     if start and "--autoscaling-config" not in text:

@@ -11,11 +11,18 @@ _SHAPES = {
     "a password in an address": re.compile(r"[a-z][a-z0-9+.-]*://[^\s/:@'\"]+:(?P<value>[^\s@/'\"]+)@"),
     # NAME=value and NAME: value, where NAME speaks of a secret and the value is neither a path nor a reference.
     "a secret": re.compile(
-        r"(?i)\b(?P<name>[a-z0-9_.-]*(?:secret_?access_?key|secret_key|password|passwd|auth_token|api_?key|"
+        r"(?i)\b([a-z0-9_.-]*(?:secret_?access_?key|secret_key|password|passwd|auth_token|api_?key|"
         r"tracking_token))\b[\"']?\s*[=:]\s*[\"']?(?P<value>[^\s\"',}]+)"
     ),
 }
 _REFERENCE = re.compile(r"^(?:[$<~/.&*]|/run/|file:|!|\{)|^(?:true|false|null|none)$", re.IGNORECASE)
+# Variables that hold a secret, by name; those that hold the path of one do not.
+_SECRET_NAME = re.compile(r"(?i)password|passwd|secret|token(?!izer)|access_key|api_?key|credential")
+_FILE_NAME = re.compile(r"(?i)_(?:file|path)$")
+
+
+def names_secret(variable: str) -> bool:
+    return bool(_SECRET_NAME.search(variable)) and not _FILE_NAME.search(variable)
 
 
 def secrets_in(text: str, sheet: Sheet) -> Iterator[Finding]:
@@ -35,6 +42,5 @@ def secrets_in(text: str, sheet: Sheet) -> Iterator[Finding]:
 
 
 def _is_reference(found: re.Match[str]) -> bool:
-    groups = found.groupdict()
-    value = groups.get("value")
+    value = found.groupdict().get("value")
     return value is not None and bool(_REFERENCE.search(value))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cluster.check_finding import Finding, Sheet
+from cluster.check_finding import Finding, Sheet, asks_for_token, public_dashboard
 from cluster.linters import shellcheck
 
 _ASKED = {
@@ -23,17 +23,16 @@ def findings(path: Path, text: str, sheet: Sheet) -> Iterator[Finding]:
         if option not in asked:
             yield sheet.error(f"#SBATCH {option}", problem, remedy)
     code = "\n".join(re.sub(r"(^|\s)#.*", "", line) for line in text.splitlines())
-    if not re.search(r"\bRAY_AUTH_MODE=[\"']?token\b", code):
+    if not asks_for_token(code):
         problem = "Ray asks for no token: whoever reaches the nodes runs code as you"
         yield sheet.error("RAY_AUTH_MODE", problem, "export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=...")
-    host = re.search(r"--dashboard-host[= ][\"']?([^\s\"'\\]+)", code)
-    if host and host[1] not in ("127.0.0.1", "localhost", "::1"):
-        problem = f"the dashboard listens on {host[1]}"
-        yield sheet.error("ray start", problem, "--dashboard-host=127.0.0.1")
+    host = public_dashboard(code)
+    if host:
+        yield sheet.error("ray start", f"the dashboard listens on {host}", "--dashboard-host=127.0.0.1")
     if re.search(r"^\s*(?:srun\b.*)?\bray stop\b", code, re.MULTILINE):
         problem = "it ends every Ray of yours on the node, other jobs' too"
         yield sheet.error("ray stop", problem, "end the step that holds it")
-    if re.search(r"\bmktemp\b", code) is None and re.search(r"RAY_AUTH_TOKEN=", code):
+    if re.search(r"\bRAY_AUTH_TOKEN=", code):
         yield sheet.error(
             "RAY_AUTH_TOKEN", "the token stands in the environment", "RAY_AUTH_TOKEN_PATH, a 0600 file"
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cluster.check_finding import Finding, Sheet
 from cluster.check_secrets import secrets_in
-from cluster.job_package import MAX_UPLOAD_BYTES, listing, pack
+from cluster.job_package import MAX_UPLOAD_BYTES, Package, listing, pack
 
 _LARGE_FILE_BYTES = 200_000
 
@@ -15,17 +15,15 @@ def findings(folder: Path, sheet: Sheet) -> tuple[str, list[Finding]]:
     """The listing of the upload, and what is wrong with it."""
     with tempfile.TemporaryDirectory() as temporary:
         package = pack(folder, Path(temporary) / "job.tar.xz")
-    return listing(package), list(_wrong(folder, package.packed_bytes, package.files, sheet))
+    return listing(package), list(_wrong(folder, package, sheet))
 
 
-def _wrong(folder: Path, packed: int, files: tuple[tuple[str, int], ...], sheet: Sheet) -> Iterator[Finding]:
-    if packed > MAX_UPLOAD_BYTES:
-        problem = f"{packed / 1e6:.1f} MB would be uploaded with every job, 1 MB is the limit"
-        largest = ", ".join(name for name, _ in sorted(files, key=lambda file: -file[1])[:3])
-        yield sheet.error(
-            ".rayignore", problem, f"leave at home what a job needs none of; the largest are {largest}"
-        )
-    for name, size in files:
+def _wrong(folder: Path, package: Package, sheet: Sheet) -> Iterator[Finding]:
+    if package.packed_bytes > MAX_UPLOAD_BYTES:
+        problem = f"{package.packed_bytes / 1e6:.1f} MB would be uploaded with every job, 1 MB is the limit"
+        remedy = f"leave at home what a job needs none of; the largest are {package.largest()}"
+        yield sheet.error(".rayignore", problem, remedy)
+    for name, size in package.files:
         if size > _LARGE_FILE_BYTES:
             problem = f"{name} ({size / 1e6:.1f} MB) would be uploaded with every job"
             yield sheet.warning(".rayignore", problem, f"/{name}, if no job needs it")

@@ -6,10 +6,10 @@
 they are is decided by Ray's own rules in both cases: `.gitignore`, `.rayignore`, and its default exclusions.
 """
 
+import contextlib
 import io
 import logging
 import os
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -29,6 +29,9 @@ class Package:
     packed_bytes: int
     files: tuple[tuple[str, int], ...]
 
+    def largest(self) -> str:
+        return ", ".join(name for name, _ in sorted(self.files, key=lambda file: -file[1])[:3])
+
 
 def pack(folder: Path, target: Path) -> Package:
     """Write what Ray would upload of a folder to `target` (a .tar.xz, replaced whole)."""
@@ -36,14 +39,16 @@ def pack(folder: Path, target: Path) -> Package:
     from ray._private.runtime_env.packaging import create_package
 
     folder, target = folder.absolute(), target.absolute()
-    # The last package is no part of the next one.
     excludes = list(get_runtime_env_default_excludes())
-    excludes += [str(target.relative_to(folder))] if target.is_relative_to(folder) else []
+    if target.is_relative_to(folder):
+        # The last package is no part of the next one.
+        excludes.append(str(target.relative_to(folder)))
     files = []
-    with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory(dir=target.parent) as beside:
-        stored, packed = Path(temporary) / "stored.zip", Path(beside) / target.name
-        excludes += [str(Path(beside).relative_to(folder))] if target.is_relative_to(folder) else []
+    with contextlib.ExitStack() as stack:
+        stored = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "stored.zip"
         create_package(str(folder), stored, include_gitignore=True, excludes=excludes, logger=_quiet())
+        # Beside the target, and made only now: what Ray has listed holds none of it.
+        packed = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=target.parent))) / target.name
         with zipfile.ZipFile(stored) as source, tarfile.open(packed, "w:xz", preset=9) as archive:
             for entry in sorted(source.infolist(), key=lambda entry: entry.filename):
                 if entry.is_dir():
@@ -87,15 +92,15 @@ def _quiet() -> logging.Logger:
 def main(folder: Path, output: Path | None) -> None:
     target = output or folder / "build" / "job.tar.xz"
     target.parent.mkdir(parents=True, exist_ok=True)
-    package = pack(folder, target.absolute())
+    package = pack(folder, target)
     click.echo(listing(package), err=True)
     if package.packed_bytes > MAX_UPLOAD_BYTES:
-        names = ", ".join(name for name, _ in sorted(package.files, key=lambda file: -file[1])[:3])
+        largest = package.largest()
         click.echo(
-            f"warning: more than 1 MB; the largest are {names}: .rayignore leaves them at home", err=True
+            f"warning: more than 1 MB; the largest are {largest}: .rayignore leaves them at home", err=True
         )
     click.echo(package.path)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

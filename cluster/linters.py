@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cluster.check_finding import Finding, Sheet
 
 _PROGRAMS = ("hadolint", "shellcheck")
@@ -39,7 +41,6 @@ def compose_spec(tree: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
     """The first thing that is not as the Compose specification wants it."""
     if missing("compose-spec"):
         return
-    import yaml
     from compose_spec import PyCompose
 
     try:
@@ -74,7 +75,7 @@ def _line(sheet: Sheet, line: int, code: str, message: str, level: str) -> Findi
 
 
 def _program(name: str) -> str | None:
-    """Beside this Python (both come as wheels), or on PATH."""
+    """Beside this Python, where wheels put programs, or on PATH."""
     beside = Path(sys.executable).parent / name
     return str(beside) if os.access(beside, os.X_OK) else shutil.which(name)
 

@@ -19,6 +19,10 @@ from sweeps.report_curves import Series, series
 
 LEARNING_CURVE, TRAJECTORIES = "figures/learning_curve.svg", "figures/sample_trajectories.svg"
 _POINTS = 200  # of a curve at most
+_VIEWS = (  # what the y axis is, the coordinates on both axes, whether y runs downwards
+    ("as the camera sees it: y downwards, cm", 0, 1, True),
+    ("from above: away from the camera, cm", 0, 2, False),
+)
 _STAGES = ("codebook", "indexer", "predictor")
 _STYLE = (
     ":root{color-scheme:light dark;--card:#fff;--ink:#1d1c1a;--soft:#66625b;--line:#e2ddd4;--true:#2f6db0;--pick:#b85c00}"
@@ -90,42 +94,26 @@ def sample_trajectories(name: str, samples: Sequence[Mapping[str, Any]]) -> str:
 
     samples: as `sweeps.assess` makes them.
     """
-    parts = [
-        _Part(
-            0,
-            0,
-            _legend(450, ("true wrist", "true"), ("predicted wrist", "predicted")),
-        )
-    ]
-    parts.append(
-        _Part(
-            4,
-            32,
-            ["<text>Wrist thick, fingertips thin; dots: the last frame; cross: the contact point.</text>"],
-        )
-    )
+    if not samples:
+        return ""
+    note = "<text>Wrist thick, fingertips thin; dots: the last frame; cross: the contact point.</text>"
+    legend = _legend(450, ("true wrist", "true"), ("predicted wrist", "predicted"))
+    parts = [_Part(0, 0, legend), _Part(4, 32, [note])]
     for row, sample in enumerate(samples):
         top = 40 + 350 * row
         words = f"{_printed(sample['text']) or 'no text'}: {sample['mpjpe_cm']:.2f} cm, {sample['rank']}"
         parts.append(_Part(0, top, [f'<text class="head" x="4" y="12">{escape(words)}</text>']))
-        for column, (view, across, up, reverse) in enumerate(
-            (
-                ("as the camera sees it: y downwards, cm", 0, 1, True),
-                ("from above: away from the camera, cm", 0, 2, False),
-            )
-        ):
-            parts.append(_Part(360 * column, top + 20, _view(sample, view, across, up, reverse)))
-    heading = f"{name}: three validation windows"
-    return _picture(720, 40 + 350 * len(samples), heading, parts) if samples else ""
+        for column, view in enumerate(_VIEWS):
+            parts.append(_Part(360 * column, top + 20, _view(sample, *view)))
+    return _picture(720, 40 + 350 * len(samples), f"{name}: three validation windows", parts)
 
 
 def _view(sample: Mapping[str, Any], unit: str, across: int, up: int, reverse: bool) -> list[str]:
     """One sample projected onto two axes of the first camera, both at one scale."""
     paths = {kind: sample[f"{kind}_cm"] for kind in ("true", "predicted")}
     point = sample["contact_point_cm"]
-    every = [frame for path in paths.values() for joint in path for frame in joint] + (
-        [point] if point else []
-    )
+    every = [frame for path in paths.values() for joint in path for frame in joint]
+    every += [point] if point else []
     x, y = _square([frame[across] for frame in every], [frame[up] for frame in every])
     frame = Frame(
         x=Ruler(low=x[0], high=x[1]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -48,33 +49,31 @@ A research model: no figure here speaks for safety near people or machines.
 """
 
 
-def write_card(
-    name: str,
-    plan: SweepPlan,
-    setting: str,
-    best: TrialRecord,
-    metrics: dict[str, Any],
-    made: dict[str, Any],
-    pictures: Sequence[str] = (),
-) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The best trial of a setting under the name that it is published by, and what its bundle says about it."""
+
+    name: str
+    plan: SweepPlan
+    setting: str
+    best: TrialRecord
+    metrics: dict[str, Any]  # what `sweeps.assess.examine` found
+    made: dict[str, Any]  # what `sweeps.origin` says
+
+    @property
+    def config(self) -> TrialConfig:
+        return self.plan.config(self.setting, **self.best.params)
+
+
+def write_card(chosen: Chosen, pictures: Sequence[str] = ()) -> str:
     """Metadata and Markdown for `card.md`; a pure function of the trial and its figures, so that a bundle keeps its
-    digest. `made` is what `sweeps.origin` says; `pictures` are paths in the bundle.
+    digest. `pictures` are paths in the bundle.
     """
-    config = plan.config(setting, **best.params)
-    return model_card.write(
-        _metadata(name, plan, setting, config, metrics, made),
-        _body(name, plan, setting, best, config, metrics, made, pictures),
-    )
+    return model_card.write(_metadata(chosen), _body(chosen, pictures))
 
 
-def _metadata(
-    name: str,
-    plan: SweepPlan,
-    setting: str,
-    config: TrialConfig,
-    metrics: dict[str, Any],
-    made: dict[str, Any],
-) -> dict[str, Any]:
+def _metadata(chosen: Chosen) -> dict[str, Any]:
+    plan, config, metrics = chosen.plan, chosen.config, chosen.metrics
     estimates = {
         f"{part}_{metric}": metrics[part]["metrics"][metric]["estimate"]
         for part in ("val", "test")
@@ -83,18 +82,18 @@ def _metadata(
     return {
         **_licence(plan.data_name, metrics["hand"]),
         "library_name": "latentact-zoo",
-        "tags": ["latentact", "hand-motion", "contact", setting],
-        "model_name": name,
+        "tags": ["latentact", "hand-motion", "contact", chosen.setting],
+        "model_name": chosen.name,
         "method": _METHOD,
         "data": plan.data_name,
         "data_digest": plan.data_digest,
-        "setting": setting,
+        "setting": chosen.setting,
         "mode": config.mode,
         "protocol": plan.protocol,
         "window": config.window,
         "hand": metrics["hand"],
         "mano": _mano(metrics["hand"]),
-        **made,
+        **chosen.made,
         "metrics": {metric: round(value, 4) for metric, value in estimates.items() if value is not None},
     }
 
@@ -113,16 +112,8 @@ def _mano(hand: str) -> str:
     return "not needed, and not part of this bundle: made with the project's stand-in hand"
 
 
-def _body(
-    name: str,
-    plan: SweepPlan,
-    setting: str,
-    best: TrialRecord,
-    config: TrialConfig,
-    metrics: dict[str, Any],
-    made: dict[str, Any],
-    pictures: Sequence[str],
-) -> str:
+def _body(chosen: Chosen, pictures: Sequence[str]) -> str:
+    plan, best, config, metrics, made = chosen.plan, chosen.best, chosen.config, chosen.metrics, chosen.made
     val, test = metrics["val"], metrics["test"]
     by_finger = {f"contact_f1_{finger}": finger for finger in FINGERS}
     rows = [
@@ -148,7 +139,7 @@ def _body(
     ]
     shown = [f"![{PurePosixPath(path).stem.replace('_', ' ')}]({path})" for path in pictures]
     return _CARD.format(
-        name=name,
+        name=chosen.name,
         config=config,
         hand_free=" from which the hand was removed" if config.hand_free else "",
         frozen=f"\n  Weights of {' and '.join(frozen)} are not part of the bundle; `config.json` names their digests."
@@ -158,7 +149,7 @@ def _body(
         if config.start_from
         else "",
         plan=plan,
-        setting=setting,
+        setting=chosen.setting,
         best=best,
         test=test,
         made=made,

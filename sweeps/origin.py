@@ -52,10 +52,8 @@ def origin(
 def _package() -> str:
     try:
         return importlib.metadata.version("latentact-zoo")
-    except (
-        importlib.metadata.PackageNotFoundError
-    ):  # run from a folder that was never installed, as in a Ray job
-        return "not installed"
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"  # run from a folder, as in a Ray job
 
 
 def _session(ledger: Ledger, best: TrialRecord) -> Mapping[str, Any]:

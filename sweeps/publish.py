@@ -12,14 +12,13 @@ import ray
 import zoo
 from sweeps import assess
 from sweeps.bundle_figures import write_figures
-from sweeps.card import show, write_card
+from sweeps.card import Chosen, show, write_card
 from sweeps.ledger import TrialRecord
 from sweeps.mlflow_entries import summary
 from sweeps.origin import origin
 from sweeps.plan import SweepPlan
 from sweeps.readings import keep, kept, trial_key
 from sweeps.selection import compared, rank
-from sweeps.tracking import Tracking
 from sweeps.verdict import candidate, verdict
 from trainables.model_folder import fetch_model
 from zoo.errors import GateRefused
@@ -86,8 +85,11 @@ def conclude(
             lines.append("One fold's model stands for no setting: it is not published.")
         else:
             session.ledger.read_histories([best])
-            made = origin(plan, session.ledger, store, best, trials, metrics)
-            tags = _offer(plan, setting, best, metrics, made, store, session.tracking, lines)
+            chosen = Chosen(
+                name=model_name(plan, setting), plan=plan, setting=setting, best=best, metrics=metrics,
+                made=origin(plan, session.ledger, store, best, trials, metrics),
+            )  # fmt: skip
+            tags = _offer(chosen, session, lines)
             best.history = []
         report |= {"lines": lines, **tags}
     figures, tags = summary({best.identity: best}, report)
@@ -114,24 +116,15 @@ def _examine_once(
     return keep(store, key, {**metrics, "test_reads": reads})
 
 
-def _offer(
-    plan: SweepPlan,
-    setting: str,
-    best: TrialRecord,
-    metrics: dict[str, Any],
-    made: dict[str, Any],
-    store: Store,
-    tracking: Tracking,
-    lines: list[str],
-) -> dict[str, str]:
+def _offer(chosen: Chosen, session: Session, lines: list[str]) -> dict[str, str]:
     """Publish and promote; adds what a reader wants to know to `lines` and returns it as tags."""
-    name = model_name(plan, setting)
+    name, best, metrics, store = chosen.name, chosen.best, chosen.metrics, session.store
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         fetch_model(best.checkpoint, folder)
-        write_bundle(folder, name, plan, setting, best, metrics, made)
-        tags = {"identity": best.identity, "sweep": plan.name, "hand": metrics["hand"]}
-        if run := tracking.run_id(best.identity):
+        write_bundle(folder, chosen)
+        tags = {"identity": best.identity, "sweep": chosen.plan.name, "hand": metrics["hand"]}
+        if run := session.tracking.run_id(best.identity):
             tags["run_id"] = run
         published = zoo.publish(name, folder, tags=tags, store=store)
     try:
@@ -155,21 +148,12 @@ def _offer(
     return {"model": f"{name}@{published.version}", "digest": published.digest, "gate": verdict}
 
 
-def write_bundle(
-    folder: Path,
-    name: str,
-    plan: SweepPlan,
-    setting: str,
-    best: TrialRecord,
-    metrics: dict[str, Any],
-    made: dict[str, Any],
-) -> None:
-    """Figures, metrics and card beside the model in `folder`. `made` is its `origin`; `best` has its history read."""
-    kept = {name: value for name, value in metrics.items() if name != "samples"}
-    (folder / "metrics.json").write_text(json.dumps(kept, indent=1, sort_keys=True))
-    pictures = write_figures(folder, name, best, metrics.get("samples", []))
-    card = write_card(name, plan, setting, best, metrics, made, pictures)
-    (folder / "card.md").write_text(card, encoding="utf-8")
+def write_bundle(folder: Path, chosen: Chosen) -> None:
+    """Figures, metrics and card beside the model in `folder`; the trial has its history read."""
+    metrics = {part: value for part, value in chosen.metrics.items() if part != "samples"}
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True))
+    pictures = write_figures(folder, chosen.name, chosen.best, chosen.metrics.get("samples", []))
+    (folder / "card.md").write_text(write_card(chosen, pictures), encoding="utf-8")
 
 
 def _figures(metrics: dict[str, Any]) -> list[str]:

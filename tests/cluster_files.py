@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from cluster.check import Report
+import pytest
+
+from cluster.check import Report, check
 
 ROOT = Path(__file__).resolve().parents[1]
 CLUSTER = ROOT / "cluster"
@@ -19,10 +21,10 @@ ANSWERS = {
 }
 
 
-def filled_in(name: str) -> str:
-    """A shipped file as a user fills it in."""
+def filled_in(name: str, **answers: str) -> str:
+    """A shipped file as a user fills it in; other answers than ANSWERS by name, AMI="ami-..."."""
     text = (CLUSTER / name).read_text()
-    for place, answer in ANSWERS.items():
+    for place, answer in {**ANSWERS, **{f"<{key}>": answer for key, answer in answers.items()}}.items():
         text = text.replace(place, answer)
     return text
 
@@ -40,3 +42,16 @@ def told(report: Report) -> str:
     return "\n".join(
         f"{found.level} {found.field}: {found.problem} -> {found.remedy}" for found in report.findings
     )
+
+
+def each_mistake(rows: list[tuple[str, str, str, str, str]]) -> pytest.MarkDecorator:
+    """A test for each (what is wrong, file, what stands there, what is planted, where and what is found)."""
+    names = [f"{file}: {wrong}" for wrong, file, *_ in rows]
+    return pytest.mark.parametrize(("name", "old", "new", "found"), [row[1:] for row in rows], ids=names)
+
+
+def assert_found(folder: Path, name: str, old: str, new: str, found: str) -> None:
+    """The planted mistake is among what is told, and everything told names the file and a remedy."""
+    report = check(planted(folder, name, old, new))
+    assert found in told(report), told(report)
+    assert all(finding.file.endswith(name) and finding.remedy for finding in report.findings)

@@ -8,9 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +66,21 @@ def running_store(folder: Path, *more_flags: str) -> Iterator[ObjectStore]:
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
+
+
+@contextmanager
+def own_zoo(*, server: bool = True) -> Iterator[Path]:
+    """A temporary folder for a benchmark, whose process sees nothing of the user's: a home in there, no MLflow, and with
+    `server` a store of its own. All of it is removed when the block ends, but for the environment.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        os.environ["LATENTACT_HOME"] = str(folder / "home")
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        if server:
+            (folder / "weed").mkdir()
+            os.environ.update(stack.enter_context(running_store(folder / "weed")).env)
+        yield folder
 
 
 def _free_base() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sweeps.card import show, write_card
+from sweeps.card import Chosen, show, write_card
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.origin import origin
 from tests.shown_sweep import CODE, Driver
@@ -64,7 +64,8 @@ def card(
         "trivial": {"predictor": "mean trajectory", "test": interval(6), "difference": interval(-2)},
         "example": {"text": text, "contact_point": None},
     }
-    return write_card(NAME, plan, "objects", best, metrics, made, pictures)
+    chosen = Chosen(name=NAME, plan=plan, setting="objects", best=best, metrics=metrics, made=made)
+    return write_card(chosen, pictures)
 
 
 def test_every_figure_stands_once_in_its_table() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from cluster_files import ANSWERS, CLUSTER, DIGEST, ROOT, filled_in, planted, told
+from cluster_files import ANSWERS, CLUSTER, DIGEST, ROOT, assert_found, each_mistake, filled_in, planted, told
 
 from cluster import check as command
 from cluster.check import check
@@ -43,10 +43,11 @@ def test_a_file_as_shipped_has_no_error_and_says_what_to_fill_in(name: str) -> N
 
 
 OPEN = "IpPermissions: [{FromPort: 8265, ToPort: 8265, IpProtocol: tcp, IpRanges: [{CidrIp: 0.0.0.0/0}]}]"
-# (what is wrong, file, what stands there, what is planted, where and what is found)
 MISTAKES = [
     ("a misspelled field", "aws.yaml", "idle_timeout_minutes:", "idle_timeout_minute:", "Ray refuses it"),
     ("a head type that is not there", "aws.yaml", "head_node_type: head", "head_node_type: haed", "Ray refuses it"),
+    ("no provider", "aws.yaml", "\nprovider:", "\nprovided:", "Ray refuses it"),
+    ("no configuration of nodes", "aws.yaml", "node_config:", "node_configs:", "the rest was not checked"),
     ("idle before it has started", "aws.yaml", "idle_timeout_minutes: 15", "idle_timeout_minutes: 5", "idle_timeout"),
     ("nodes of a type idle too soon", "aws.yaml", "priority: 20", "idle_timeout_s: 60", "l4_spot.idle_timeout_s"),
     ("stopped, not terminated", "aws.yaml", "cache_stopped_nodes: false", "cache_stopped_nodes: true", "are stopped"),
@@ -111,15 +112,9 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new", "found"),
-    [row[1:] for row in MISTAKES],
-    ids=[f"{row[1]}: {row[0]}" for row in MISTAKES],
-)
+@each_mistake(MISTAKES)
 def test_a_planted_mistake_is_found(tmp_path: Path, name: str, old: str, new: str, found: str) -> None:
-    report = check(planted(tmp_path, name, old, new))
-    assert found in told(report), told(report)
-    assert all(finding.file.endswith(name) and finding.remedy for finding in report.findings)
+    assert_found(tmp_path, name, old, new, found)
 
 
 def test_an_unencrypted_default_disk_is_found(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-import pytest
-from cluster_files import DIGEST, ROOT, filled_in, planted, told
+from cluster_files import DIGEST, ROOT, assert_found, each_mistake, filled_in, told
 
 from cluster import job_package, linters
 from cluster.check import check
@@ -17,7 +16,10 @@ PYTHON_IMAGE = "python:3.11.14-slim-bookworm"
 
 MISTAKES = [
     ("a misspelled field", "kuberay.yaml", "idleTimeoutSeconds", "idleTimeoutSecond", "idleTimeoutSecond"),
+    ("no name", "kuberay.yaml", "  name: latentact-zoo\n  labels:", "  labels:", "'name' is a required property"),
     ("a field of pods misspelled", "kuberay.yaml", "tolerations: *tolerations", "toleration: *tolerations", "toleration"),
+    ("a field of containers misspelled", "kuberay.yaml", "env: *environment", "enw: *environment",
+     "workerGroupSpecs.0.template.spec.containers.0: Additional properties are not allowed ('enw' was unexpected) -> see Kubernetes'"),
     ("a field of the store misspelled", "kuberay.yaml", "secretName: latentact-store", "secretNam: latentact-store", "secretNam"),
     ("a policy's field misspelled", "kuberay.yaml", "podSelector:\n    matchLabels: {app: latentact-zoo}\n  policy",
      "podSelektor:\n    matchLabels: {app: latentact-zoo}\n  policy", "podSele"),
@@ -47,6 +49,8 @@ MISTAKES = [
     ("not put back", "slurm.sh", "#SBATCH --requeue\n", "", "not put back into the queue"),
     ("not told", "slurm.sh", "#SBATCH --signal=B:USR1@120\n", "", "not told before it is ended"),
     ("no token", "slurm.sh", "RAY_AUTH_MODE=token", "RAY_LOG=1", "asks for no token"),
+    ("a token in the environment", "slurm.sh", 'RAY_AUTH_TOKEN_PATH="$secrets', 'RAY_AUTH_TOKEN="$(cat $secrets',
+     "the token stands in the environment"),
     ("an open dashboard", "slurm.sh", "--dashboard-host=127.0.0.1", "--dashboard-host=0.0.0.0", "listens on 0.0.0.0"),
     ("every Ray is ended", "slurm.sh", "requeue=no\n", "requeue=no\nray stop\n", "every Ray of yours"),
     ("an unpinned base", "Dockerfile", PYTHON_IMAGE, "python:latest", "another image tomorrow"),
@@ -75,14 +79,9 @@ MISTAKES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("name", "old", "new", "found"),
-    [row[1:] for row in MISTAKES],
-    ids=[f"{row[1]}: {row[0]}" for row in MISTAKES],
-)
+@each_mistake(MISTAKES)
 def test_a_planted_mistake_is_found(tmp_path: Path, name: str, old: str, new: str, found: str) -> None:
-    report = check(planted(tmp_path, name, old, new))
-    assert found in told(report), told(report)
+    assert_found(tmp_path, name, old, new, found)
 
 
 def test_the_linters_are_installed_and_kuberay_has_nothing_to_change(tmp_path: Path) -> None:

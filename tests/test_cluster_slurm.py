@@ -37,17 +37,19 @@ echo /packed/job.tar.xz
 """
 
 
+HOSTNAME = "#!/bin/sh\necho {address}\n"
+
+
 class Job:
     """One run of the script with recorded programs."""
 
     def __init__(self, folder: Path, *, nodes: str, status: str) -> None:
         programs = folder / "bin"
         programs.mkdir(parents=True)
-        for name, text in {"srun": SRUN, "scontrol": SCONTROL, "ray": RAY, "python": PYTHON}.items():
+        texts = {"srun": SRUN, "scontrol": SCONTROL, "ray": RAY, "python": PYTHON}
+        for name, text in {**texts, "hostname": HOSTNAME.format(address="10.0.0.7")}.items():
             (programs / name).write_text(text)
             (programs / name).chmod(0o755)
-        (programs / "hostname").write_text("#!/bin/sh\necho 10.0.0.7\n")
-        (programs / "hostname").chmod(0o755)
         self.folder, self.record, self.finish = folder, folder / "record", folder / "finish"
         self.environment = {
             "PATH": f"{programs}:/usr/bin:/bin",
@@ -152,10 +154,9 @@ def free_job_id() -> int:
 def test_a_whole_job_with_the_real_ray(tmp_path: Path) -> None:
     """One node: the head starts with its token, the packed checkout arrives, the job runs, everything ends."""
     job = Job(tmp_path, nodes="localhost", status="")
-    for name in ("ray", "python", "hostname"):
+    for name in ("ray", "python"):
         (tmp_path / "bin" / name).unlink()
-    (tmp_path / "bin" / "hostname").write_text("#!/bin/sh\necho 127.0.0.1\n")
-    (tmp_path / "bin" / "hostname").chmod(0o755)
+    (tmp_path / "bin" / "hostname").write_text(HOSTNAME.format(address="127.0.0.1"))
     job.environment |= {
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         "SLURM_SUBMIT_DIR": str(ROOT),

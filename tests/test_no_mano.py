@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 import zoo
 from sweeps.assess import examine
+from sweeps.card import Chosen
 from sweeps.ledger import TrialRecord
 from sweeps.publish import write_bundle
 from tests.hand_scan import HandSearch
@@ -94,7 +95,9 @@ def publish(place: Path, checkpoint: str, digest: str, metrics: dict[str, Any]) 
     )
     curve = [(1, 5.0), (2, 4.0)]
     best = TrialRecord("abc", "objects", "search", {"codes": 16, "seed": 0}, epochs=2, curve=curve)
-    write_bundle(folder, NAME, plan, "objects", best, metrics, MADE)
+    write_bundle(
+        folder, Chosen(name=NAME, plan=plan, setting="objects", best=best, metrics=metrics, made=MADE)
+    )
     store = zoo.open_store(f"file://{place}/zoo")
     published = zoo.publish(NAME, folder, store=store)
     zoo.pull(f"{NAME}@{published.version}", store=store)
@@ -149,12 +152,9 @@ FORMS: dict[str, Callable[[np.ndarray], torch.Tensor]] = {
 def test_the_search_finds_what_is_planted_in_a_checkpoint(
     place: Path, arrays: Arrays, search: HandSearch, tmp_path: Path, name: str, form: str
 ) -> None:
-    array = arrays[name][2:6] if name == "J_regressor" and form == "a slice" else arrays[name]
-    planted = (
-        FORMS[form](array)
-        if not (name == "J_regressor" and form == "a slice")
-        else torch.from_numpy(array).float()
-    )
+    planted = FORMS[form](arrays[name])
+    if name == "J_regressor" and form == "a slice":
+        planted = torch.from_numpy(arrays[name][2:6]).float()
     tensors = load_file(place / "bundle" / "model.safetensors")
     save_file({**tensors, "decoder.planted": planted.contiguous()}, tmp_path / "model.safetensors")
     found = search.found_in(tmp_path)

@@ -3,7 +3,6 @@
 The simulation answers EC2, IAM and STS on a loopback port; it starts no machines, so that nothing can be installed.
 """
 
-import fnmatch
 import os
 import re
 import signal
@@ -16,11 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import cluster_files
 import pytest
+import yaml
+from cluster_files import ROOT
 
+from cluster import aws_ground
 from cluster.aws_ground import store_policy
+from tests.iam_policy import allows
 
-ROOT = Path(__file__).resolve().parents[1]
 REGION = "us-west-2"
 PROGRAMS = Path(sys.executable).parent
 TYPE_TAG = "ray-user-node-type"
@@ -101,19 +104,10 @@ def client(service: str, environment: dict[str, str]) -> Any:
 
 
 def filled_in(environment: dict[str, str], folder: Path) -> Path:
-    """cluster/aws.yaml as a user fills it in, by its own comment's `sed`."""
+    """cluster/aws.yaml as a user fills it in, with a machine image that the simulation has."""
     image = client("ec2", environment).describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    text = (ROOT / "cluster/aws.yaml").read_text()
-    answers = {
-        "<REGION>": REGION,
-        "<BUCKET>": "my-zoo",
-        "<AMI>": image,
-        "<IMAGE>": f"123456789012.dkr.ecr.{REGION}.amazonaws.com/latentact-zoo@sha256:{'0' * 64}",
-    }
-    for name, answer in answers.items():
-        text = text.replace(name, answer)
     file = folder / "aws.yaml"
-    file.write_text(text)
+    file.write_text(cluster_files.filled_in("aws.yaml", REGION=REGION, AMI=image))
     return file
 
 
@@ -131,8 +125,8 @@ def run(*command: str | Path, environment: dict[str, str]) -> str:
     return result.stdout
 
 
-def up_to_ssh(file: Path, environment: dict[str, str], log: Path) -> str:
-    """Run `ray up` until it waits for SSH on the head, then end it; returns what it said."""
+def up_to_ssh(file: Path, environment: dict[str, str], log: Path) -> None:
+    """Run `ray up` until it waits for SSH on the head, then end it."""
     with open(log, "w") as stream:
         process = subprocess.Popen(
             [str(PROGRAMS / "ray"), "up", "-y", "--no-config-cache", str(file)],
@@ -143,13 +137,12 @@ def up_to_ssh(file: Path, environment: dict[str, str], log: Path) -> str:
         )
     try:
         deadline = time.monotonic() + 150
-        while not re.search(r"uptime|SSH still not available|Running `uptime`", log.read_text()):
+        while not re.search(r"uptime|SSH still not available", log.read_text()):
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.2)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
-    return log.read_text()
 
 
 def living(environment: dict[str, str]) -> list[dict[str, Any]]:
@@ -216,37 +209,37 @@ def test_up_makes_a_closed_tagged_head_and_down_leaves_nothing(
 
 
 def test_a_worker_leaves_the_zoo_alone_and_no_node_takes_anything_out() -> None:
-    head, worker = (store_policy("my-zoo", publishes=publishes)["Statement"] for publishes in (True, False))
-    version, alias = (
-        "models/latentact-world-objects/versions/1/card.md",
-        "models/latentact-world-objects/aliases/x",
-    )
+    head, worker = (store_policy("my-zoo", publishes=publishes) for publishes in (True, False))
+    model = "models/latentact-world-objects"
+    version, alias = f"{model}/versions/1/card.md", f"{model}/aliases/x"
     for role in (head, worker):
         for key in ("clips/manifest.json", version, alias):
             assert may(role, "s3:GetObject", key)
         for key in ("ledger/trials/a/b.json", "trials/a/checkpoint"):
             assert may(role, "s3:PutObject", key) and may(role, "s3:DeleteObject", key)
-        assert not may(role, "s3:DeleteObject", version)
+        for part in ("versions", "digests", "numbers", "aliases", "log", "gate"):
+            assert not may(role, "s3:DeleteObject", f"{model}/{part}/x")
         assert not may(role, "s3:GetObject", "x", bucket="another")
         assert not may(role, "s3:PutBucketPolicy", "")
     assert may(head, "s3:PutObject", version) and may(head, "s3:PutObject", alias)
     assert not may(worker, "s3:PutObject", version) and not may(worker, "s3:PutObject", alias)
+    assert may(head, "s3:DeleteObject", f"{model}/publishing/x"), "its own mark, when it has published"
 
 
-def may(statements: list[dict[str, Any]], action: str, key: str, *, bucket: str = "my-zoo") -> bool:
-    """AWS's rule: some statement allows it and none denies it; `*` also matches `/`."""
-    effects = {
-        statement["Effect"]
-        for statement in statements
-        if action in statement["Action"]
-        and any(
-            fnmatch.fnmatchcase(f"arn:aws:s3:::{bucket}/{key}", pattern)
-            for pattern in (
-                [statement["Resource"]] if isinstance(statement["Resource"], str) else statement["Resource"]
-            )
-        )
+def may(policy: dict[str, Any], action: str, key: str, *, bucket: str = "my-zoo") -> bool:
+    return allows(policy, action, f"arn:aws:s3:::{bucket}/{key}")
+
+
+def test_the_token_is_made_once_and_only_in_the_folder_that_nodes_read_it_from(tmp_path: Path) -> None:
+    config = yaml.safe_load(cluster_files.filled_in("aws.yaml"))
+    config["file_mounts"] = {
+        "/home/ray/secrets": f"{tmp_path}/fleet",
+        "/home/ray/.mlflow": f"{tmp_path}/mlflow",
     }
-    return effects == {"Allow"}
+    (made,) = aws_ground._token(config)
+    token = tmp_path / "fleet" / "ray_token"
+    assert str(token) in made and token.stat().st_mode & 0o777 == 0o600 and len(token.read_text()) == 64
+    assert list(aws_ground._token(config)) == [] and not (tmp_path / "mlflow").exists()
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ def test_to_another_zoo_and_back(here: Store, store: Store, tmp_path: Path) -> N
             assert ours[key] == theirs[key], key
         pulled = zoo.pull(f"{name}@{number}", store=store)
         assert (pulled / "model.safetensors").is_file()
-    origin = layout.records(store, OBJECTS).__next__()["imported"]
+    origin = next(layout.records(store, OBJECTS))["imported"]
     assert origin["number"] == 1 and origin["by"] == next(layout.records(here, OBJECTS))["by"]
     with pytest.raises(UnknownModel):
         zoo.pull(OBJECTS, store=store)  # aliases stay at home
@@ -166,7 +166,7 @@ def test_what_import_finds_damaged_it_puts_right(here: Store, file: Path, tmp_pa
     there.delete(f"{layout.version_folder(OBJECTS, done.digest)}/card.md")
     (again,) = import_archive(file, store=there)
     assert again.new and again.version == 1
-    zoo.verify(f"{OBJECTS}@1", store=there)
+    assert zoo.verify(f"{OBJECTS}@1", store=there).sound
 
 
 def test_a_damaged_store_is_not_exported(here: Store, tmp_path: Path) -> None:

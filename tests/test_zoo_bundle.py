@@ -22,7 +22,7 @@ class Bomb:
     """Unpickling this leaves a trace in the environment."""
 
     def __reduce__(self) -> tuple:
-        return os.putenv, (FIRED, "1")
+        return exec, (f"import os; os.environ[{FIRED!r}] = '1'",)
 
 
 @pytest.fixture
@@ -45,6 +45,13 @@ def test_the_digest_is_of_the_content_alone(folder: Path, tmp_path: Path) -> Non
     assert bundle.make_manifest(write_bundle(tmp_path / "twin")).digest == digest
     assert bundle.make_manifest(write_bundle(tmp_path / "other", seed=1)).digest != digest
     assert bundle.verify(folder).digest == digest
+
+
+def test_the_bomb_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FIRED, "not yet")
+    call, arguments = Bomb().__reduce__()
+    call(*arguments)
+    assert os.environ[FIRED] == "1"
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

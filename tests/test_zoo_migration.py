@@ -49,7 +49,7 @@ def test_the_fields_of_schema_2_are_those_that_training_writes() -> None:
     assert set(migration.migrated(CONFIG_1, "config.json")["model"]) == set(written)
 
 
-def test_several_steps_in_order() -> None:
+def test_several_steps_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """As it will be: what was one field becomes another, step by step, from whatever schema it is in."""
 
     def renamed(old: dict[str, Any]) -> dict[str, Any]:
@@ -58,16 +58,16 @@ def test_several_steps_in_order() -> None:
     def in_metres(old: dict[str, Any]) -> dict[str, Any]:
         return {"error_m": old["error_cm"] / 100}
 
-    steps = (renamed, in_metres)
+    monkeypatch.setattr(migration, "STEPS", {"metrics.json": (renamed, in_metres)})
     expected = {"schema": 3, "error_m": 0.03}
     for old in ({"error": 3.0}, {"schema": 1, "error": 3.0}, {"schema": 2, "error_cm": 3.0}, expected):
         kept = copy.deepcopy(old)
-        assert migration.migrated(old, "metrics.json", steps=steps) == expected
+        assert migration.migrated(old, "metrics.json") == expected
         assert old == kept
     with pytest.raises(
         SchemaTooNew, match="has schema 4, and this version reads up to 3: upgrade latentact-zoo"
     ):
-        migration.migrated({"schema": 4}, "metrics.json", steps=steps)
+        migration.migrated({"schema": 4}, "metrics.json")
 
 
 @pytest.mark.parametrize("schema", [0, -1, "1", 1.0, True, None, [1]])

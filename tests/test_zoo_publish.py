@@ -18,6 +18,7 @@ from zoo_bundles import write_bundle
 import zoo
 from tests.named_zoo import named_zoo
 from zoo import layout, publishing, pulling
+from zoo.cache import cache
 from zoo.errors import (
     BadName,
     BundleError,
@@ -159,7 +160,7 @@ def test_a_damaged_blob_is_refused_and_repaired_by_publishing(store: Store, fold
     store.put(key, bytes(data) + b"more")
     with pytest.raises(DamagedBundle):
         zoo.pull(f"{OBJECTS}@1")
-    assert not (pulling.cache() / "versions").exists() and not list((pulling.cache() / "tmp").iterdir())
+    assert not (cache() / "versions").exists() and not list((cache() / "tmp").iterdir())
     assert zoo.publish(OBJECTS, folder).version == 1
     assert zoo.pull(f"{OBJECTS}@1").name == digest
 
@@ -213,4 +214,4 @@ def test_many_pull_at_once(store: Store, folder: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         folders = set(pool.map(lambda _: zoo.pull(f"{OBJECTS}@1"), range(16)))
     assert len(folders) == 1
-    assert not list((pulling.cache() / "tmp").iterdir())
+    assert not list((cache() / "tmp").iterdir())

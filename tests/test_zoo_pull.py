@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -53,6 +54,20 @@ def weights_of(store: Store) -> tuple[str, bundle.File]:
     return f"{layout.version_folder(OBJECTS, digest)}/{file.path}", file
 
 
+def asked_of(store: Store, key: str, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int | None]]:
+    """The ranges of an object that are read from now on."""
+    get: Any = type(store).get
+    asked: list[tuple[int, int | None]] = []
+
+    def noting(self: Store, wanted: str, *, start: int = 0, end: int | None = None) -> object:
+        if wanted == key:
+            asked.append((start, end))
+        return get(self, wanted, start=start, end=end)
+
+    monkeypatch.setattr(type(store), "get", noting)
+    return asked
+
+
 def assert_whole(folder: Path, original: Path) -> None:
     assert (folder / "model.safetensors").read_bytes() == (original / "model.safetensors").read_bytes()
     bundle.verify(folder)
@@ -81,15 +96,9 @@ def network(bytes_per_s: float, monkeypatch: pytest.MonkeyPatch) -> Iterator[lis
 
 def test_a_large_file_comes_in_ranges(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key, file = weights_of(store)
-    get, ranges = type(store).get, []
-
-    def noting(self: Store, wanted: str, *, start: int = 0, end: int | None = None) -> object:
-        if wanted == key:
-            ranges.append((start, file.size if end is None else end))
-        return get(self, wanted, start=start, end=end)
-
-    monkeypatch.setattr(type(store), "get", noting)
+    asked = asked_of(store, key, monkeypatch)
     assert_whole(zoo.pull(f"{OBJECTS}@1"), tmp_path / "bundle")
+    ranges = [(start, file.size if end is None else end) for start, end in asked]
     assert merged(ranges) == [(0, file.size)] and sum(b - a for a, b in ranges) == file.size
     assert (len(ranges) > 3) == store.url.startswith("s3:")
 
@@ -149,8 +158,8 @@ def test_a_puller_that_hangs_is_not_waited_for(
     bundle.verify(pulled)
 
 
-@pytest.mark.parametrize("alone", [True, False])
-def test_bytes_left_by_a_machine_that_lost_power(store: Store, tmp_path: Path, alone: bool) -> None:
+@pytest.mark.parametrize("without_data", [True, False])
+def test_bytes_left_by_a_machine_that_lost_power(store: Store, tmp_path: Path, without_data: bool) -> None:
     """The journal says that ranges are written, and they are zeros; some lines of it make no sense."""
     _, file = weights_of(store)
     folder = download.partial_folder(file.sha256)
@@ -158,8 +167,8 @@ def test_bytes_left_by_a_machine_that_lost_power(store: Store, tmp_path: Path, a
     with open(folder / "old.data", "wb") as data:
         data.truncate(file.size)
     (folder / "old.done").write_text(f"0 5000000\n-1 7\nx y\n9 3\n0 {10**12}\n6000000 7000000\n8000000 90000")
-    if alone:
-        (folder / "torn.done").write_text("0 100\n")  # without its data
+    if without_data:
+        (folder / "torn.done").write_text("0 100\n")
     assert_whole(zoo.pull(f"{OBJECTS}@1"), tmp_path / "bundle")
 
 
@@ -172,14 +181,7 @@ def test_a_good_rest_is_not_fetched_again(
     data = (tmp_path / "bundle" / "model.safetensors").read_bytes()
     (folder / "old.data").write_bytes(data)
     (folder / "old.done").write_text(f"0 5000000\n7000000 {file.size}\n")
-    get, asked = type(store).get, []
-
-    def noting(self: Store, wanted: str, *, start: int = 0, end: int | None = None) -> object:
-        if wanted == key:
-            asked.append((start, end))
-        return get(self, wanted, start=start, end=end)
-
-    monkeypatch.setattr(type(store), "get", noting)
+    asked = asked_of(store, key, monkeypatch)
     assert_whole(zoo.pull(f"{OBJECTS}@1"), tmp_path / "bundle")
     assert asked == [(5_000_000, 7_000_000)]
 
@@ -251,7 +253,7 @@ def test_a_cache_that_cannot_be_written(store: Store, tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as shared:
         script = f"""
         import os, sys
-        import zoo, zoo.pulling
+        import zoo
         from zoo.errors import CacheError
         os.environ["LATENTACT_ZOO_CACHE"] = "{shared}"
         warm = zoo.pull("{OBJECTS}@1")

@@ -11,6 +11,7 @@ from subprocess import PIPE
 
 import pytest
 
+from tests.object_server import ObjectStore
 from zoo.errors import Conflict, ObjectMissing, StoreDenied, StoreError, StoreUnreachable
 from zoo.s3 import S3Store
 from zoo.store import Store, open_store, sweep
@@ -231,7 +232,7 @@ def test_a_state_is_read_to_its_end_while_it_is_replaced(store: Store, tmp_path:
     assert store.get("state").read() == new
 
 
-def test_s3_faults_are_explained(object_store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_s3_faults_are_explained(object_store: ObjectStore) -> None:
     with pytest.raises(StoreDenied, match="AWS_SECRET_ACCESS_KEY"):
         S3Store("s3://zoo", {**object_store.env, "AWS_SECRET_ACCESS_KEY": "wrong"}).put("x", b"x")
     with pytest.raises(StoreDenied, match="refuses the credentials"):

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ class Range:
         self._look()
         while (count := figures.kills.total()) < kills:
             command = self._command(kinds[count % len(kinds)])
-            whole = (figures.kills.total() + 1) % WHOLE_EVERY == 0
+            whole = (count + 1) % WHOLE_EVERY == 0
             if not self._kill(command, whole):
                 figures.too_late += 1
                 self._takes_s[command.kind, whole] *= 0.8  # it was measured on a busier machine
@@ -125,7 +126,9 @@ class Range:
             self._takes_s[kind] = time.monotonic() - began
         wait_s = self._random.uniform(0, 0.9 * self._takes_s[kind])
         if whole:
-            process = subprocess.Popen([sys.executable, "-m", "zoo", *command.words], stdout=-3, stderr=-3)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "zoo", *command.words], stdout=DEVNULL, stderr=DEVNULL
+            )
             time.sleep(wait_s)
             process.kill()
             return process.wait() == -9
@@ -141,7 +144,7 @@ class Range:
     def _finish(self, command: Command, whole: bool = False) -> None:
         """The command completes, and has done what it is for."""
         if whole:
-            subprocess.run([sys.executable, "-m", "zoo", *command.words], check=True, stdout=-3)
+            subprocess.run([sys.executable, "-m", "zoo", *command.words], check=True, stdout=DEVNULL)
         else:
             child = self._context.Process(target=call, args=(command, self._environment))
             child.start()

@@ -112,7 +112,9 @@ def move(
 
 
 def check_whole(store: Store, name: str, number: int, digest: str) -> None:
-    """Raise DamagedBundle, which names them, if files of a version are missing in the store, CollectedVersion if `zoo gc` took it away."""
+    """Raise DamagedBundle, which names them, if files of a version are missing in the store, CollectedVersion if
+    `zoo gc` took it away.
+    """
     folder = layout.version_folder(name, digest)
     layout.refuse_collected(f"{name}@{number}", read_json(store, layout.number_key(name, number)))
     try:

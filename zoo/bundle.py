@@ -24,16 +24,16 @@ from typing import Any
 from zoo import bundle_paths, manifest, mlmodel, refusals
 from zoo.bundle_json import parse_json_file
 from zoo.errors import BundleError, ContentRefused, DamagedBundle, FileRefused
-from zoo.manifest import MANIFEST, MAX_MANIFEST_BYTES, SHA256, File, Manifest
+from zoo.manifest import MANIFEST, MAX_MANIFEST_BYTES, File, Manifest
 from zoo.mlmodel import MLMODEL
 from zoo.names import Name, parse_name
 from zoo.refusals import check_file
 from zoo.store import read_bounded
 
 __all__ = [
-    "CARD", "CONFIG", "MANIFEST", "MAX_MANIFEST_BYTES", "METRICS", "MLMODEL", "REQUIRED", "SHA256", "WEIGHTS", "File", "Manifest", "added",
+    "CARD", "CONFIG", "MANIFEST", "MAX_MANIFEST_BYTES", "METRICS", "MLMODEL", "REQUIRED", "WEIGHTS", "File", "Manifest", "added",
     "check_file", "check_name", "file_digest", "files_in", "make_manifest", "parse_json_file", "parse_manifest", "read_bounded",
-    "read_json_file", "verify",
+    "read_json_file", "unlisted", "verify",
 ]  # fmt: skip
 
 WEIGHTS, CONFIG, METRICS, CARD = "model.safetensors", "config.json", "metrics.json", "card.md"
@@ -104,10 +104,15 @@ def verify(folder: Path, *, also: Iterable[str] = ()) -> Manifest:
     for path in files_in(folder):
         if path not in listed and path not in also:
             refusals.check_file(folder / path, path)
-            raise FileRefused(f"'{folder}' holds {path}, which its manifest does not list: remove it.")
+            raise unlisted(folder, path)
     for file in found.files:
         verify_file(folder, file)
     return found
+
+
+def unlisted(folder: Path, path: str) -> FileRefused:
+    """The error for a file that lies in a bundle's folder and is not in its manifest."""
+    return FileRefused(f"'{folder}' holds {path}, which its manifest does not list: remove it.")
 
 
 def verify_file(folder: Path, file: File) -> None:

@@ -57,7 +57,7 @@ def used_path(digest: str) -> Path:
 
 def ref_path(url: str, reference: Reference) -> Path:
     """Where the cache keeps what `reference` meant in the store at `url`."""
-    place = f"{settings.environment().get('AWS_ENDPOINT_URL', '')} {url}"
+    place = f"{settings.s3_endpoint(settings.environment()) or ''} {url}"
     store_id = hashlib.sha256(place.encode()).hexdigest()[:16]
     return cache() / "refs" / store_id / reference.name / f"{str(reference).partition('@')[2]}.json"
 

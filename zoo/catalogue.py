@@ -6,7 +6,6 @@ requests for each model (its numbers, its aliases, its champion), several at onc
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -74,7 +73,7 @@ def ls(
     """
     store = store or open_store()
     with ThreadPoolExecutor(REQUESTS) as pool:
-        entries = list(pool.map(lambda name: _entry(store, name), _matching(store, pattern)))
+        entries = list(pool.map(lambda name: _entry(store, name), layout.names(store, pattern)))
     return _chosen([entry for entry in entries if entry is not None], where, sort, limit)
 
 
@@ -93,7 +92,7 @@ def versions(
     """
     store = store or open_store()
     with ThreadPoolExecutor(REQUESTS) as pool:
-        names = _matching(store, pattern)
+        names = layout.names(store, pattern)
         numbers = list(pool.map(lambda name: layout.numbers(store, name), names))
         holders = list(pool.map(lambda name: _holders(store, name), names))
         wanted = [(i, number) for i, known in enumerate(numbers) for number in known]
@@ -167,10 +166,6 @@ def facts(item: Entry | Version) -> filters.Facts:
     if isinstance(item, Entry):
         found["versions"] = float(item.versions)
     return found | item.figures | {f"tag.{key}": value for key, value in item.tags.items()}
-
-
-def _matching(store: Store, pattern: str) -> list[str]:
-    return [name for name in layout.names(store) if fnmatch.fnmatchcase(name, pattern)]
 
 
 def _entry(store: Store, name: str) -> Entry | None:

@@ -65,9 +65,7 @@ class Commands(click.Group):
         if name not in _HOME:
             return None
         module = importlib.import_module(f"zoo.cli_{_HOME[name]}")
-        command: click.Command = getattr(
-            module, f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
-        )
+        command: click.Command = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
         return command
 
     def resolve_command(

@@ -81,10 +81,11 @@ def info(as_json: bool) -> None:
     from zoo.cache import cache as folder
     from zoo.pruning import cached, size
 
+    held = size()
     facts = {
         "folder": str(folder()),
         "versions": len(cached()),
-        "bytes": size(),
+        "bytes": held,
         "writable": os.access(folder(), os.W_OK) if folder().exists() else True,
     }
     if as_json:
@@ -92,7 +93,7 @@ def info(as_json: bool) -> None:
         return
     click.echo(f"folder    {facts['folder']}{'' if facts['writable'] else '  (read-only for you)'}")
     click.echo(f"versions  {facts['versions']}")
-    click.echo(f"size      {_readable(size())}")
+    click.echo(f"size      {_readable(held)}")
 
 
 @cache.command("prune")

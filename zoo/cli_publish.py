@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import zoo
-from zoo.cli_output import as_json, complete_name, model_argument, print_json
+from zoo.cli_output import as_json, complete_name, model_argument, print_json, print_table
 from zoo.errors import GateRefused
 from zoo.gate import percent
 from zoo.identity import publisher
@@ -114,18 +113,11 @@ def history(name: str, alias: str, looks: bool, as_json: bool) -> None:
         none = "No candidate was compared with the holder" if looks else "There was never a holder"
         click.echo(f"{none} of '{alias}' of {name}.", err=True)
     elif looks:
-        _table(
-            ("LOOK", "VERSION", "WHEN (UTC)", "BY", "MPJPE cm", "INTERVAL", "OUTCOME"), map(_look_row, states)
-        )
+        titles = ("LOOK", "VERSION", "WHEN (UTC)", "BY", "MPJPE cm", "INTERVAL", "OUTCOME")
+        print_table(titles, [_look_row(look) for look in states])
     else:
-        _table(("STATE", "VERSION", "WHEN (UTC)", "BY", "HOW", "MPJPE cm", "WHY"), map(_state_row, states))
-
-
-def _table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    table = [heads, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        titles = ("STATE", "VERSION", "WHEN (UTC)", "BY", "HOW", "MPJPE cm", "WHY")
+        print_table(titles, [_state_row(state) for state in states])
 
 
 def _state_row(state: dict[str, Any]) -> tuple[str, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 
 import click
 
 import zoo
-from zoo.cli_output import as_json, print_json
+from zoo.cli_output import as_json, count_bar, print_json
 from zoo.errors import RegistryError
 
 
@@ -30,14 +29,8 @@ def rebuild(pattern: str, dry_run: bool, as_json: bool) -> None:
 
     Versions, aliases, tags and descriptions; what agrees is left alone.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("models", total=None)
-        rebuilt = zoo.rebuild_registry(
-            pattern, dry_run=dry_run, progress=lambda done, of: bar.update(task, completed=done, total=of)
-        )
+    with count_bar("models") as report:
+        rebuilt = zoo.rebuild_registry(pattern, dry_run=dry_run, progress=report)
     if as_json:
         print_json([asdict(one) for one in rebuilt])
     else:

@@ -10,7 +10,6 @@ gets an answer, and publishing the same bytes again brings it back under its num
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -49,8 +48,7 @@ def gc(
     if delete:
         store_probe.check(store)
     found = []
-    names = [name for name in layout.names(store) if fnmatch.fnmatchcase(name, pattern)]
-    for name in counted("looking for garbage", names):
+    for name in counted("looking for garbage", layout.names(store, pattern)):
         for item in garbage.find(store, name, grace_s, keep_last):
             found.append(replace(item, state=_collect(store, item, grace_s)) if delete else item)
     _tell_registry(store, {item.name for item in found if (item.kind, item.state) == ("old version", "gone")})

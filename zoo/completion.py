@@ -118,7 +118,7 @@ def _remembered(question: str, ask: Callable[[], list[str]]) -> list[str]:
 def _path(question: str) -> Path:
     from zoo import settings
 
-    place = f"{settings.environment().get('AWS_ENDPOINT_URL', '')} {settings.zoo_url()} {question}"
+    place = f"{settings.s3_endpoint(settings.environment()) or ''} {settings.zoo_url()} {question}"
     return settings.home() / "completion" / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.json"
 
 

@@ -46,7 +46,7 @@ def order(items: Sequence[T], facts: Callable[[T], Facts], field: str) -> list[T
 
     def rank(item: T) -> tuple[bool, float, str]:
         value = facts(item)[name]
-        return (isinstance(value, str), 0.0, value) if isinstance(value, str) else (False, value, "")
+        return (True, 0.0, value) if isinstance(value, str) else (False, value, "")
 
     having = sorted((item for item in items if name in facts(item)), key=rank, reverse=field.startswith("-"))
     return having + [item for item in items if name not in facts(item)]

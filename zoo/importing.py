@@ -16,9 +16,9 @@ from zoo import alias_log, archive_reader, bundle, gate, layout, store_probe
 from zoo.archive_index import ArchivedAlias, ArchivedVersion
 from zoo.archive_reader import Archive
 from zoo.cache import check_room, staging, unwritable
-from zoo.errors import Conflict, DamagedBundle, RegistryError
+from zoo.errors import Conflict, DamagedBundle
 from zoo.promotion import announced
-from zoo.publishing import listed_figures, store_version
+from zoo.publishing import listed_figures, mirrored, store_version
 from zoo.store import Store, open_store, to_json
 
 ATTEMPTS = 20
@@ -68,8 +68,9 @@ def import_archive(
     if aliases:
         for alias in archive.index.aliases:
             done = [_import_alias(store, alias, each) for each in done]
-    mirrored = {each.name: "" if each.aliases else _mirror(store, each.name) for each in done}
-    return [replace(each, registry_error=each.registry_error or mirrored[each.name]) for each in done]
+    untold = {each.name for each in done if not each.aliases}
+    errors = {name: mirrored(store, name, f"{name} is imported") for name in sorted(untold)}
+    return [replace(each, registry_error=each.registry_error or errors.get(each.name, "")) for each in done]
 
 
 def _known(store: Store, name: str) -> dict[int, str]:
@@ -164,14 +165,3 @@ def _import_alias(store: Store, alias: ArchivedAlias, version: Imported) -> Impo
         told = announced(store, alias.name, state, "Imported from an archive.")
         return replace(version, aliases=(*version.aliases, alias.alias), registry_error=told.registry_error)
     raise Conflict(f"The alias '{alias.alias}' of {alias.name} is being moved by many at once: import again.")
-
-
-def _mirror(store: Store, name: str) -> str:
-    """Show the versions in MLflow, where one is configured; what went wrong, or nothing."""
-    from zoo import registry
-
-    try:
-        registry.mirror(store, name)
-    except RegistryError as failure:
-        return f"{name} is imported, but MLflow does not show it: {failure} Then run `zoo registry rebuild {name}`."
-    return ""

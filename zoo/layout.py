@@ -13,6 +13,8 @@ A name's folder is `zoo.names.flat` of it: team--latentact-world-objects.
 
 from __future__ import annotations
 
+import fnmatch
+import hashlib
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,11 +66,11 @@ def log_key(name: str, alias: str, sequence: int) -> str:
     return f"{model_folder(name)}/log/{alias}-{sequence:08d}.json"
 
 
-def names(store: Store) -> list[str]:
-    """All model names in the store; a folder of another name is none of ours."""
+def names(store: Store, pattern: str = "*") -> list[str]:
+    """The model names in the store that match a shell pattern; a folder of another name is none of ours."""
     folders = [key.split("/")[1] for key in store.list("models/", deep=False) if key.endswith("/")]
     found = [folder.replace("--", "/", 1) for folder in folders]
-    return [name for name in found if NAME.fullmatch(name)]
+    return [name for name in found if NAME.fullmatch(name) and fnmatch.fnmatchcase(name, pattern)]
 
 
 def numbers(store: Store, name: str) -> list[int]:
@@ -135,8 +137,6 @@ def read_bundle_file(store: Store, name: str, digest: str, path: str) -> bytes:
 
 def read_bundle_files(store: Store, name: str, digest: str, *paths: str) -> list[bytes]:
     """Small files of a version, verified, read at once. Raises DamagedBundle."""
-    import hashlib
-
     listed = {file.path: file for file in read_manifest(store, name, digest).files}
 
     def read(path: str) -> bytes:

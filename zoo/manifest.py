@@ -62,20 +62,19 @@ def parse_manifest(data: bytes, digest: str | None = None, *, required: tuple[st
         value = strict_json.parse(data, limit=MAX_MANIFEST_BYTES)
     except strict_json.NotStrict as error:
         raise ManifestRefused(f"{MANIFEST} is damaged: {error}. Publish the bundle again.") from error
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if type(schema) is int and schema > SCHEMA:  # whatever else a newer one holds
+        raise SchemaTooNew(
+            f"{MANIFEST} has schema {schema}, and this version reads up to {SCHEMA}: upgrade latentact-zoo."
+        )
     if (
         not isinstance(value, dict)
         or set(value) != {"schema", "files"}
         or not isinstance(value["files"], list)
     ):
-        if isinstance(value, dict) and type(value.get("schema")) is int and value["schema"] > SCHEMA:
-            raise SchemaTooNew(_too_new(value["schema"]))
         raise ManifestRefused(f"{MANIFEST} is damaged: it needs schema and files. Publish the bundle again.")
-    if type(value["schema"]) is not int or value["schema"] < 1:
-        raise ManifestRefused(
-            f"{MANIFEST} has the schema {str(value['schema'])[:20]!r}: publish the bundle again."
-        )
-    if value["schema"] > SCHEMA:
-        raise SchemaTooNew(_too_new(value["schema"]))
+    if type(schema) is not int or schema < 1:
+        raise ManifestRefused(f"{MANIFEST} has the schema {str(schema)[:20]!r}: publish the bundle again.")
     files = tuple(_file(entry) for entry in value["files"])
     bundle_paths.check_paths(file.path for file in files)
     for file in files:
@@ -107,7 +106,3 @@ def _file(entry: Any) -> File:
             f"{MANIFEST} gives {path[:100]!r} no valid digest or size: publish the bundle again."
         )
     return File(path, sha256, size)
-
-
-def _too_new(schema: int) -> str:
-    return f"{MANIFEST} has schema {schema}, and this version reads up to {SCHEMA}: upgrade latentact-zoo."

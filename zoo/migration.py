@@ -37,13 +37,12 @@ def current(file: str) -> int:
     return len(STEPS[file]) + 1
 
 
-def schema_of(value: Mapping[str, Any], file: str, *, newest: int | None = None) -> int:
+def schema_of(value: Mapping[str, Any], file: str) -> int:
     """The schema that `value`, the content of `file`, has; without a field `schema` the first, 1.
 
-    Raises SchemaTooNew beyond `newest` (by default the one that this version reads), and ContentRefused for a schema
-    that is no number.
+    Raises SchemaTooNew beyond the one that this version reads, and ContentRefused for a schema that is no number.
     """
-    schema, newest = value.get("schema", 1), current(file) if newest is None else newest
+    schema, newest = value.get("schema", 1), current(file)
     if type(schema) is not int or schema < 1:
         raise ContentRefused(
             f"{file} has the schema {str(schema)[:20]!r}, which is none: publish the bundle again."
@@ -56,16 +55,14 @@ def schema_of(value: Mapping[str, Any], file: str, *, newest: int | None = None)
     return schema
 
 
-def migrated(value: dict[str, Any], file: str, *, steps: tuple[Step, ...] | None = None) -> dict[str, Any]:
+def migrated(value: dict[str, Any], file: str) -> dict[str, Any]:
     """`value`, the content of `file`, in the present schema; itself where it is in that already.
 
     `value` is not changed. Raises as `schema_of`.
     """
-    steps = STEPS[file] if steps is None else steps
-    newest = len(steps) + 1
-    schema = schema_of(value, file, newest=newest)
-    if schema < newest:
+    schema = schema_of(value, file)
+    if schema < current(file):
         value = copy.deepcopy(value)
-    for number in range(schema, newest):
-        value = {**steps[number - 1](value), "schema": number + 1}
+    for newer, step in enumerate(STEPS[file][schema - 1 :], schema + 1):
+        value = {**step(value), "schema": newer}
     return value

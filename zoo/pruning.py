@@ -28,9 +28,13 @@ class Cached:
 
     digest: str
     references: tuple[str, ...]
-    size: int  # bytes, shared ones included
     used_at: float
     blobs: dict[str, int]  # sha256 -> bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes, those shared with other versions included."""
+        return sum(self.blobs.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +56,12 @@ def cached() -> list[Cached]:
             files = bundle.parse_manifest((folder / bundle.MANIFEST).read_bytes()).files
         except (OSError, ZooError):
             files = ()
-        blobs = {file.sha256: file.size for file in files}
         found.append(
             Cached(
                 digest=folder.name,
                 references=tuple(sorted(references.get(folder.name, ()))),
-                size=sum(blobs.values()),
                 used_at=_used_at(folder.name),
-                blobs=blobs,
+                blobs={file.sha256: file.size for file in files},
             )
         )
     return sorted(found, key=lambda version: (-version.used_at, version.digest))

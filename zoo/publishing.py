@@ -58,14 +58,7 @@ def publish(
         "figures": listed_figures(metrics),
     }
     version = store_version(store, name, folder, manifest, record)
-
-    error = ""
-    try:
-        from zoo import registry
-
-        registry.mirror(store, name)
-    except RegistryError as failure:
-        error = f"{name}@{version} is published, but MLflow does not show it: {failure} Then run `zoo registry rebuild {name}`."
+    if error := mirrored(store, name, f"{name}@{version} is published"):
         log.warning(error)
     return Published(
         name=name,
@@ -74,6 +67,17 @@ def publish(
         registry_error=error,
         url=f"{store.url}/{layout.version_folder(name, manifest.digest)}",
     )
+
+
+def mirrored(store: Store, name: str, done: str) -> str:
+    """Show the versions in MLflow, where one is configured; what went wrong, after `done`, which stays, or nothing."""
+    from zoo import registry
+
+    try:
+        registry.mirror(store, name)
+    except RegistryError as failure:
+        return f"{done}, but MLflow does not show it: {failure} Then run `zoo registry rebuild {name}`."
+    return ""
 
 
 def store_version(
@@ -105,28 +109,35 @@ def store_version(
 
 def _upload_all(store: Store, top: str, folder: Path, manifest: bundle.Manifest, hold: holding.Hold) -> None:
     """All files, several at once, then the manifest: the same bytes, whoever writes them."""
-    size = sum(file.size for file in manifest.files)
-    with transfer_bar("upload and check", 2 * size) as advance, ThreadPoolExecutor(UPLOADS) as pool:
+    # What publishing adds to a bundle may not be in the folder.
+    whole = all((folder / file.path).is_file() for file in manifest.files)
+    added = {} if whole else bundle.added(folder)
+    with transfer_bar("upload and check", 2 * manifest.size) as advance, ThreadPoolExecutor(UPLOADS) as pool:
 
         def upload(file: bundle.File) -> None:
-            _upload(store, top, folder, file, advance)
+            _upload(store, top, folder, file, added, advance)
             hold.refresh()
 
         list(pool.map(upload, manifest.files))
     store.put(f"{top}/{bundle.MANIFEST}", manifest.to_bytes())
 
 
-def _upload(store: Store, top: str, folder: Path, file: bundle.File, advance: Callable[[int], None]) -> None:
+def _upload(
+    store: Store,
+    top: str,
+    folder: Path,
+    file: bundle.File,
+    added: Mapping[str, bytes],
+    advance: Callable[[int], None],
+) -> None:
     """Upload one file unless it is there, and read it back: some servers store a damaged body without a
     word.
     """
-    key = f"{top}/{file.path}"
+    key, local = f"{top}/{file.path}", folder / file.path
     if _stored_digest(store, key) == file.sha256:
         advance(2 * file.size)
         return
-    # What publishing adds to a bundle may not be in the folder.
-    local = folder / file.path
-    store.put(key, local if local.is_file() else bundle.added(folder)[file.path], sent=advance)
+    store.put(key, added.get(file.path, local), sent=advance)
     if _stored_digest(store, key, advance) != file.sha256:
         raise DamagedBundle(
             f"{store.url}/{key} came back with other bytes than '{local}': if the file is still being "

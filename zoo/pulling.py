@@ -10,7 +10,6 @@ from pathlib import Path
 from zoo import bundle, layout, settings
 from zoo.cache import (
     blob_path,
-    cache,
     is_verified,
     is_whole,
     recall,
@@ -24,7 +23,6 @@ from zoo.errors import CacheError, DamagedBundle, ObjectMissing, Offline
 from zoo.names import Reference, parse_reference
 from zoo.store import Store, open_store
 
-__all__ = ["cache", "pull"]
 ATTEMPTS = 3
 
 

@@ -57,9 +57,8 @@ def bring_in_line(
     tries = 0
     while True:
         try:
-            while seen != (
-                now := layout.aliases(store, name)
-            ):  # moved meanwhile: its mover may have been here first
+            # Moved meanwhile: its mover may have been here first.
+            while seen != (now := layout.aliases(store, name)):
                 for change in changes(client, store, name, now, every=every):
                     made.append(change.words)
                     if not dry_run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,10 +43,9 @@ def rebuild_registry(
     client = connect(store)
     if client is None:
         raise RegistryError("No MLflow is configured: set MLFLOW_TRACKING_URI.")
-    known = layout.names(store)
-    names = sorted(name for name in known if fnmatch.fnmatchcase(name, pattern))
+    names = sorted(layout.names(store, pattern))
     if not names and pattern != "*":
-        raise unknown_model(pattern, known)
+        raise unknown_model(pattern, layout.names(store))
 
     def rebuild(name: str) -> Rebuilt:
         try:

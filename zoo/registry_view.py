@@ -91,9 +91,8 @@ class _View:
         self.registered = _registered(self.client, self.model)
         self.versions = _versions(self.client, self.model) if self.registered else []
         self.shown: dict[int, ModelVersion | None] = {}
-        for (
-            version
-        ) in self.versions:  # of two registrations of one version the one in step stays, else the first
+        # Of two registrations of one version the one in step stays, else the first.
+        for version in self.versions:
             number = self._number(version)
             if number and (number not in self.shown or int(version.version) == number):
                 self.shown[number] = version

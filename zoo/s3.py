@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, FlexibleChecksumError
 
-from zoo import multipart, s3_client
+from zoo import multipart, s3_client, settings
 from zoo.errors import Conflict, ObjectMissing, StoreError
 from zoo.s3_requests import PATIENCE_S, Requests
 from zoo.store import Blob, Sent, check_folder, check_key, check_range
@@ -24,13 +24,13 @@ class S3Store:
 
     def __init__(self, url: str, environment: Mapping[str, str]) -> None:
         self.url = url
-        self.bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        if not self.bucket:
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        if not bucket:
             raise StoreError(
                 f"'{url}' names no bucket: set LATENTACT_ZOO to s3://bucket or to file:///folder."
             )
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self.endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
+        self.endpoint = settings.s3_endpoint(environment)
         self._encryption = s3_client.encryption(environment)
         self._storage_class = s3_client.storage_class(environment)
         self._checksum = (
@@ -43,7 +43,7 @@ class S3Store:
             client = s3_client.client(self.endpoint, used, os.getpid())
         except (BotoCoreError, ValueError) as error:
             raise StoreError(f"{url} cannot be opened: {error}. Check the AWS_* variables.") from error
-        self._requests = Requests(client, self.bucket, self.endpoint)
+        self._requests = Requests(client, bucket, self.endpoint)
 
     def get(self, key: str, *, start: int = 0, end: int | None = None) -> Blob:
         check_range(start, end)
@@ -60,14 +60,14 @@ class S3Store:
     def put(self, key: str, source: bytes | Path, *, sent: Sent | None = None) -> None:
         try:
             size = len(source) if isinstance(source, bytes) else source.stat().st_size
-            settings = dict(self._encryption)
+            options = dict(self._encryption)
             if size >= s3_client.SMALLEST_COLD_BYTES:
-                settings |= self._storage_class
+                options |= self._storage_class
             if isinstance(source, Path) and size >= multipart.THRESHOLD_BYTES:
-                multipart.upload(self._requests, self._key(key), source, settings | self._checksum, sent)
+                multipart.upload(self._requests, self._key(key), source, options | self._checksum, sent)
             else:
                 body = source if isinstance(source, bytes) else source.read_bytes()
-                self._requests.ask("put_object", Key=self._key(key), Body=body, **settings)
+                self._requests.ask("put_object", Key=self._key(key), Body=body, **options)
                 if sent:
                     sent(size)
         except OSError as error:

@@ -17,7 +17,7 @@ from zoo.errors import StoreError, StoreUnreachable
 from zoo.s3_listing import read_quickly
 
 PREFLIGHT_S = 2.0
-POOL = 32  # several files at once, each over several connections (zoo.multipart, zoo.pulling)
+POOL = 32  # several files at once, each over several connections (zoo.publishing, zoo.multipart)
 SMALLEST_COLD_BYTES = 128 << 10  # the cheaper classes bill no object as less
 _KEY_ID = re.compile(r"[0-9a-fA-F-]{36}|mrk-[0-9a-f]{32}|alias/[\w/-]+|arn:[\w-]+:kms:[\w:/-]+")
 _UNREADABLE = {"GLACIER", "DEEP_ARCHIVE"}  # must be restored for hours before they can be read

@@ -41,13 +41,12 @@ class Requests:
     def ask(self, operation: str, **arguments: Any) -> Any:
         """The reply to one operation of boto3's client. Raises StoreError, whose cause is botocore's error."""
         request = getattr(self._client, operation)
-        key = arguments.get("Key") or arguments.get("Prefix", "")
-        return self._patiently(key, lambda: request(Bucket=self._bucket, **arguments))
+        return self._patiently(arguments["Key"], lambda: request(Bucket=self._bucket, **arguments))
 
     def pages(self, operation: str, **arguments: Any) -> list[dict[str, Any]]:
         """All pages of an operation that lists."""
         pages = self._client.get_paginator(operation).paginate(Bucket=self._bucket, **arguments)
-        return self._patiently(arguments.get("Prefix") or arguments.get("Key", ""), lambda: list(pages))
+        return self._patiently(arguments.get("Key") or arguments["Prefix"], lambda: list(pages))
 
     def explained(self, error: Exception, key: str) -> StoreError:
         """The error as one sentence with a remedy; `key` is the object's, the store's prefix included."""

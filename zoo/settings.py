@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 DEFAULT_ZOO = "s3://zoo"
@@ -34,6 +35,11 @@ def environment() -> dict[str, str]:
 def zoo_url() -> str:
     """URL of the store: `$LATENTACT_ZOO`, else s3://zoo."""
     return environment().get("LATENTACT_ZOO", DEFAULT_ZOO)
+
+
+def s3_endpoint(environment: Mapping[str, str]) -> str | None:
+    """Where the S3 server is, or None for AWS itself. As for boto3, the variable for S3 alone goes before."""
+    return environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL")
 
 
 def offline() -> bool:

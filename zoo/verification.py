@@ -5,7 +5,6 @@ Nothing is kept of what is read from a store. All that is wrong is reported, not
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import io
 import os
@@ -84,7 +83,7 @@ def verify(target: str | os.PathLike[str], *, deep: bool = False, store: Store |
 def verify_all(pattern: str = "*", *, deep: bool = False, store: Store | None = None) -> Iterator[Verified]:
     """Verify every version of every model whose name matches a shell pattern; those that `zoo gc` took are left out."""
     store = store or open_store()
-    names = [name for name in layout.names(store) if fnmatch.fnmatchcase(name, pattern)]
+    names = layout.names(store, pattern)
     for reference in counted(
         "verify", [f"{name}@{n}" for name in names for n in layout.numbers(store, name)]
     ):
@@ -167,9 +166,7 @@ def _verify_folder(folder: Path, *, deep: bool) -> Verified:
             for file in manifest.files:
                 problems += _problems_of(partial(bundle.verify_file, folder, file), file.path)
                 advance(file.size)
-    for path in unlisted:
-        stray = FileRefused(f"'{folder}' holds {path}, which its manifest does not list: remove it.")
-        problems.append(_problem(path, stray))
+    problems += [_problem(path, bundle.unlisted(folder, path)) for path in unlisted]
     if not problems:
         problems += _problems_of(
             partial(_check_meaning, partial(bundle.read_json_file, folder), None), bundle.CONFIG

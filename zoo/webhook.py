@@ -57,12 +57,11 @@ def notify(zoo: str, name: str, state: dict[str, Any]) -> str:
     outcome = [f"it was given up after {DEADLINE_S:.0f} s"]
     try:
         target, key = _target(url), _key(environment.get(SECRET, ""))
-        sender = threading.Thread(
-            target=lambda: outcome.__setitem__(
-                0, _deliver(target, key, _message(zoo, name, state), state["nonce"])
-            ),
-            daemon=True,  # one that hangs does not keep the process
-        )
+
+        def send() -> None:
+            outcome[0] = _deliver(target, key, _message(zoo, name, state), state["nonce"])
+
+        sender = threading.Thread(target=send, daemon=True)  # one that hangs does not keep the process
         sender.start()
         sender.join(DEADLINE_S)
     except _Unusable as unusable:

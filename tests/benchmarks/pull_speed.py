@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from botocore.config import Config
 from safetensors.numpy import save_file
 
 import zoo
+from tests.benchmarks.store_speed import spread, turns
 from tests.object_server import running_store
 from tests.zoo_bundles import write_bundle
 from zoo import layout
@@ -48,11 +48,6 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def spread(values: list[float], unit: str = "", digits: int = 2) -> str:
-    low, high = min(values), max(values)
-    return f"{statistics.median(values):.{digits}f}{unit} ({low:.{digits}f} to {high:.{digits}f})"
-
-
 def bare_client(endpoint: str) -> object:
     return boto3.client(
         "s3", endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"}, max_pool_connections=16)
@@ -60,27 +55,21 @@ def bare_client(endpoint: str) -> object:
 
 
 def cold(place: Path, endpoint: str, key: str, megabytes: float, repeats: int) -> str:
-    """The rate of cold verified pulls over that of bare downloads, in turns; the first turn of each is not counted."""
+    """The rate of cold verified pulls over that of bare downloads, in turns."""
     os.environ["AWS_ENDPOINT_URL"] = endpoint
     client = bare_client(endpoint)
-    shares, pulls, bares = [], [], []
-    for turn in range(repeats + 1):
+
+    def empty() -> None:
         shutil.rmtree(place / "cache", ignore_errors=True)
         (place / "bare").unlink(missing_ok=True)
 
-        def bare() -> None:
-            client.download_file("zoo", key, str(place / "bare"), Config=TRANSFER)  # type: ignore[attr-defined]
+    def bare() -> None:
+        client.download_file("zoo", key, str(place / "bare"), Config=TRANSFER)  # type: ignore[attr-defined]
 
-        order = [("pull", lambda: zoo.pull(f"{OBJECTS}@1")), ("bare", bare)]
-        took = {}
-        for name, function in order if turn % 2 else order[::-1]:
-            os.sync()
-            took[name] = seconds(function)
-        if turn:
-            shares.append(took["bare"] / took["pull"])
-            pulls.append(megabytes / took["pull"])
-            bares.append(megabytes / took["bare"])
-    return f"{spread(shares)} of boto3's rate; pull {spread(pulls, ' MB/s', 0)}, boto3 {spread(bares, ' MB/s', 0)}"
+    took = turns({"pull": lambda: zoo.pull(f"{OBJECTS}@1"), "bare": bare}, repeats, before=empty)
+    shares = [theirs / ours for ours, theirs in zip(took["pull"], took["bare"], strict=True)]
+    pulls, bares = ([megabytes / s for s in took[name]] for name in ("pull", "bare"))
+    return f"{spread(shares, digits=2)} of boto3's rate; pull {spread(pulls, ' MB/s')}, boto3 {spread(bares, ' MB/s')}"
 
 
 @contextmanager
@@ -165,7 +154,7 @@ def main() -> None:
         print(f"warm, library call by alias: {spread(calls, ' ms', 1)}", flush=True)
         for reference in (f"{OBJECTS}@1", OBJECTS):
             runs = [1e3 * seconds(lambda name=reference: command("pull", name)) for _ in range(given.repeats)]
-            print(f"warm, command `zoo pull {reference}`: {spread(runs, ' ms', 0)}", flush=True)
+            print(f"warm, command `zoo pull {reference}`: {spread(runs, ' ms')}", flush=True)
 
         publish_tiny(place / "tiny")
         times = []
@@ -178,8 +167,8 @@ def main() -> None:
         loaded, first, second = (list(column) for column in zip(*times, strict=True))
         size = sum(file.stat().st_size for file in (place / "tiny").iterdir()) / 1e6
         print(
-            f"a model of {size:.0f} MB, empty cache, fresh process: loaded after {spread(loaded, ' s')}, first "
-            f"prediction after {spread(first, ' s')}; a second one takes {spread(second, ' s')}",
+            f"a model of {size:.0f} MB, empty cache, fresh process: loaded after {spread(loaded, ' s', 2)}, first "
+            f"prediction after {spread(first, ' s', 2)}; a second one takes {spread(second, ' s', 2)}",
             flush=True,
         )
 

@@ -30,14 +30,20 @@ from zoo import multipart
 from zoo.store import Store, open_store
 
 
-def spread(values: list[float], digits: int = 0) -> str:
-    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+def spread(values: list[float], unit: str = "", digits: int = 0) -> str:
+    """The median in `unit`, with the least and the most."""
+    return (
+        f"{statistics.median(values):.{digits}f}{unit} ({min(values):.{digits}f} to {max(values):.{digits}f})"
+    )
 
 
-def turns(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each function in each turn; the first turn is not counted."""
+def turns(
+    functions: dict[str, Callable[[], object]], repeats: int, before: Callable[[], object] = lambda: None
+) -> dict[str, list[float]]:
+    """Seconds of each function in each turn, which begins with `before`; the first turn is not counted."""
     took: dict[str, list[float]] = {name: [] for name in functions}
     for turn in range(repeats + 1):
+        before()
         for name in list(functions)[:: 1 if turn % 2 else -1]:
             os.sync()
             start = time.perf_counter()
@@ -52,7 +58,7 @@ def report(what: str, took: dict[str, list[float]], size: int) -> None:
     line = f"{what}: {spread([size / 1e6 / s for s in store])} MB/s"
     for name, seconds in took.items():
         ratios = [theirs / ours for theirs, ours in zip(seconds, store, strict=True)]
-        line += f"; {name} {spread([size / 1e6 / s for s in seconds])} MB/s, ratio {spread(ratios, 2)}"
+        line += f"; {name} {spread([size / 1e6 / s for s in seconds])} MB/s, ratio {spread(ratios, digits=2)}"
     print(line, flush=True)
 
 

@@ -11,15 +11,11 @@ is damaged; and the same command then completes (tests/zoo_kills.py). The store 
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
-from contextlib import ExitStack
-from pathlib import Path
 
 import click
 
-from tests.object_server import running_store
+from tests.object_server import own_zoo
 from tests.zoo_kills import KINDS, Range
 
 
@@ -29,14 +25,8 @@ from tests.zoo_kills import KINDS, Range
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), default=KINDS, show_default=True)
 @click.option("--files", is_flag=True, help="In a folder, not on an S3 server.")
 def main(kills: int, seed: int, kinds: tuple[str, ...], files: bool) -> None:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-kills-")))
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        url = f"file://{folder}/zoo"
-        if not files:
-            (folder / "weed").mkdir()
-            os.environ.update(stack.enter_context(running_store(folder / "weed")).env)
-            url = "s3://zoo/kills"
+    with own_zoo(server=not files) as folder:
+        url = f"file://{folder}/zoo" if files else "s3://zoo/kills"
         began = time.monotonic()
         figures = Range(url, folder, seed).shoot(kills, kinds, click.echo)
         took_s = time.monotonic() - began

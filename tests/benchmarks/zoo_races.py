@@ -13,15 +13,12 @@ from __future__ import annotations
 
 import os
 import statistics
-import tempfile
 import time
 import uuid
-from contextlib import ExitStack
-from pathlib import Path
 
 import click
 
-from tests.object_server import running_store
+from tests.object_server import own_zoo
 from tests.zoo_races import race
 from zoo.store import open_store
 
@@ -30,16 +27,8 @@ from zoo.store import open_store
 @click.option("--rounds", default=500, show_default=True)
 @click.option("--processes", default=16, show_default=True)
 def main(rounds: int, processes: int) -> None:
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-races-")))
-        os.environ["LATENTACT_HOME"] = str(folder / "home")
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        if url := os.environ.get("LATENTACT_ZOO"):
-            url = f"{url.rstrip('/')}/races-{uuid.uuid4().hex[:8]}"
-        else:
-            (folder / "weed").mkdir()
-            os.environ.update(stack.enter_context(running_store(folder / "weed")).env)
-            url = "s3://zoo/races"
+    with own_zoo(server=not os.environ.get("LATENTACT_ZOO")) as folder:
+        url = f"{os.environ['LATENTACT_ZOO'].rstrip('/')}/races-{uuid.uuid4().hex[:8]}"
         began = time.monotonic()
         figures = race(open_store(url), folder, rounds=rounds, processes=processes, said=click.echo)
         took_s = time.monotonic() - began
