@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo import alias_log, bundle, gate, gate_looks, layout, model_card, store_probe, webhook
-from zoo.errors import BundleError, Conflict, GateRefused, ObjectMissing, RegistryError, StoreError
+from zoo.errors import BundleError, Conflict, GateRefused, ObjectMissing
 from zoo.names import DEFAULT_ALIAS, check_alias, parse_reference
+from zoo.publishing import mirrored
 from zoo.store import Store, open_store
 
 log = logging.getLogger("zoo")
@@ -97,11 +98,13 @@ def promote(
 
 def announced(store: Store, name: str, state: alias_log.State, reason: str) -> Promotion:
     """Tell MLflow and the webhook of a move that is made; neither can undo it."""
+    if registry_error := mirrored(store, name, "The alias has moved"):
+        log.warning(registry_error)
     return Promotion(
         name=name, version=state["number"], digest=state["digest"], alias=state["alias"], moved=True,
         reason=reason, sequence=state["sequence"], verdict=state.get("verdict"),
         previous=state["previous"]["number"] if state["previous"] else None,
-        registry_error=_mirror(store, name), notify_error=webhook.notify(store.url, name, state),
+        registry_error=registry_error, notify_error=webhook.notify(store.url, name, state),
     )  # fmt: skip
 
 
@@ -135,15 +138,3 @@ def _read(store: Store, name: str, digest: str) -> tuple[dict[str, Any], dict[st
         bundle.parse_json_file(metrics, bundle.METRICS),
         text.decode(errors="replace"),
     )
-
-
-def _mirror(store: Store, name: str) -> str:
-    from zoo import registry
-
-    try:
-        registry.mirror(store, name)
-    except (RegistryError, StoreError) as failure:
-        error = f"The alias has moved, but MLflow does not show it: {failure} Then run `zoo registry rebuild {name}`."
-        log.warning(error)
-        return error
-    return ""

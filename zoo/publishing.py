@@ -75,7 +75,7 @@ def mirrored(store: Store, name: str, done: str) -> str:
 
     try:
         registry.mirror(store, name)
-    except RegistryError as failure:
+    except (RegistryError, StoreError) as failure:
         return f"{done}, but MLflow does not show it: {failure} Then run `zoo registry rebuild {name}`."
     return ""
 
