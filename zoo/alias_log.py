@@ -6,18 +6,22 @@ written after; where its mover died in between, the next mover writes it before 
 
 from __future__ import annotations
 
+import random
+import time
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from zoo import bundle, layout
-from zoo.errors import DamagedBundle, ObjectMissing
+from zoo import bundle, layout, records
+from zoo.errors import Conflict, DamagedBundle, ObjectMissing
 from zoo.holding import held
 from zoo.identity import signature
 from zoo.names import DEFAULT_ALIAS, check_alias, parse_name, unknown_model
 from zoo.store import Store, open_store, parse_json, read_json, to_json
 
 State = dict[str, Any]
+ATTEMPTS = 20
 LISTED = ("figures", "tags", "by", "publisher", "at")  # fields of a version's record
 
 
@@ -45,6 +49,14 @@ def history(name: str, alias: str = DEFAULT_ALIAS, *, store: Store | None = None
     return [_shown(states[key]) for key in sorted(states)]
 
 
+def attempts(name: str, alias: str) -> Iterator[None]:
+    """Turns at moving an alias that others move too, each after a pause. Raises Conflict after the last."""
+    for attempt in range(ATTEMPTS):
+        yield
+        time.sleep(random.uniform(0, 0.05 * (attempt + 1)))  # the more there are, the longer
+    raise Conflict(f"The alias '{alias}' of {name} is being moved by many at once: try again in a moment.")
+
+
 def present(store: Store, name: str, alias: str) -> tuple[str | None, State | None]:
     """The tag and the content of the alias object; None for both where there is none."""
     key = layout.alias_key(name, alias)
@@ -53,7 +65,8 @@ def present(store: Store, name: str, alias: str) -> tuple[str | None, State | No
         data = blob.read()
     except ObjectMissing:
         return None, None
-    return blob.tag, parse_json(data, f"{store.url}/{key}")
+    where = f"{store.url}/{key}"
+    return blob.tag, records.checked(parse_json(data, where), where)
 
 
 def past(store: Store, name: str, current: State, sequence: int) -> State | None:

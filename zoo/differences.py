@@ -33,6 +33,7 @@ class Side:
     config: dict[str, Any]
     metrics: dict[str, Any]
     card: dict[str, Any]
+    lacking: list[str]  # what the card does not say
     tensors: dict[str, dict[str, Tensor]]
 
 
@@ -67,7 +68,7 @@ def diff(a: str, b: str, *, store: Store | None = None) -> Difference:
     store = store or open_store()
     with ThreadPoolExecutor(2) as pool:
         one, two = pool.map(lambda reference: _read(store, reference), (a, b))
-    verdict = gate.decide((two.config, two.metrics), (one.config, one.metrics))
+    verdict = gate.decide((two.config, two.metrics), (one.config, one.metrics), lacking=two.lacking)
     shapes = [_shapes(side) for side in (one, two)]
     return Difference(
         a=_identity(one),
@@ -100,6 +101,7 @@ def _read(store: Store, reference: str) -> Side:
     }
     return Side(
         name=wanted.name, version=number, digest=digest, files=files, card=card, tensors=tensors,
+        lacking=model_card.missing(text.decode(errors="replace")),
         config=bundle.parse_json_file(config, bundle.CONFIG), metrics=bundle.parse_json_file(metrics, bundle.METRICS),
     )  # fmt: skip
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import random
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +15,6 @@ from zoo.publishing import mirrored
 from zoo.store import Store, open_store
 
 log = logging.getLogger("zoo")
-ATTEMPTS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +64,7 @@ def promote(
     reference = parse_reference(name if version is None else f"{name}@{version}")
     name = reference.name
     number, digest = layout.resolve(store, reference)
-    for attempt in range(ATTEMPTS):
+    for _ in alias_log.attempts(name, alias):
         tag, holder = alias_log.present(store, name, alias)
         if holder is not None and holder["digest"] == digest:
             return Promotion(
@@ -89,11 +86,10 @@ def promote(
                 how="forced" if overruled else "promotion", reason=force, forced=force, verdict=verdict.to_json(),
             )  # fmt: skip
         except Conflict:
-            time.sleep(random.uniform(0, 0.05 * (attempt + 1)))  # the more there are, the longer
             continue
         said = verdict.sentence if force is None else f"{verdict.sentence} Forced: {force}"
         return announced(store, name, state, said)
-    raise Conflict(f"The alias '{alias}' of {name} is being moved by many at once: try again in a moment.")
+    raise AssertionError("attempts end in Conflict")
 
 
 def announced(store: Store, name: str, state: alias_log.State, reason: str) -> Promotion:

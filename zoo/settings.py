@@ -22,12 +22,12 @@ def home() -> Path:
 def environment() -> dict[str, str]:
     """The environment, filled up with the local stack's settings where it says nothing of its own.
 
-    The file is left alone when AWS_ENDPOINT_URL is set, or when LATENTACT_ZOO names another store than the
+    The file is left alone when AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3 is set, or when LATENTACT_ZOO names another store than the
     file's: half of one place's settings and half of another's make errors that nobody understands.
     """
     stack = _stack_file(home() / "stack.env")
     elsewhere = os.environ.get("LATENTACT_ZOO") not in (None, "", stack.get("LATENTACT_ZOO", DEFAULT_ZOO))
-    if os.environ.get("AWS_ENDPOINT_URL") or elsewhere:
+    if s3_endpoint(os.environ) or elsewhere:
         stack = {}
     return stack | {key: value for key, value in os.environ.items() if value}
 
