@@ -12,6 +12,7 @@ import torch.multiprocessing as mp
 from tests.tiny_clips import tiny_clips
 from tests.tiny_trials import tiny
 from trainables.clips import read_clips
+from trainables.code_table import CodeTables
 from trainables.collective import sum_gradients
 from trainables.hand import load_hand
 from trainables.latentact import LatentAct
@@ -79,7 +80,7 @@ def twenty_steps(case: str, rank: int, ranks: int, data: str, out: str) -> None:
     fit_statistics(model, train)
     model, train = model.double(), in_float64(train)
     for stage in config.stages:
-        run = STAGE_RUNS[stage](model, train, train, config)
+        run = STAGE_RUNS[stage](model, train, train, config, CodeTables(model))
         run.score = lambda module: (0.0, {})
         epochs, losses = run.run(), []
         while run.step < STEPS:

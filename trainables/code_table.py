@@ -1,4 +1,4 @@
-"""The codes of every window of a part, extracted before a stage begins: what the indexer learns, what is looked up."""
+"""The codes of every window of a part, extracted once: what the indexer learns, and what the predictor looks up."""
 
 from __future__ import annotations
 
@@ -6,21 +6,34 @@ import torch
 from torch import Tensor
 
 from trainables.latentact import LatentAct
-from trainables.windows import Windows
+from trainables.windows import Batch, Windows
 
 _BATCH = 256
 # Latents of the indexer are kept up to this size, and made again for every batch beyond it.
 _LATENTS_BYTES = 2 * 2**30
 
 
-@torch.no_grad()
-def code_table(model: LatentAct, windows: Windows) -> Tensor:
-    """Code indices (N,T,Q) int32 of all windows, in their order; a batch's are `table[batch.row_B]`.
+class CodeTables:
+    """Codes that a model's codebook, once it is trained, gives to windows; all of a part's when a batch of it first asks.
 
-    The release keys them by video and start, so that the clips of one video overwrite each other.
+    They are kept in the windows' order. The release keys them by video and start, so that the clips of one video
+    overwrite each other.
     """
-    parts = torch.arange(len(windows)).split(_BATCH)
-    return torch.cat([model.true_codes(windows.gather(part)).int() for part in parts])
+
+    def __init__(self, model: LatentAct) -> None:
+        self._model = model
+        self._tables: dict[Windows, Tensor] = {}  # (N,T,Q) int32
+
+    def __call__(self, windows: Windows, batch: Batch) -> Tensor:
+        """Code indices (B,T,Q) int64 of a batch of `windows`."""
+        if windows not in self._tables:
+            self._tables[windows] = self._extract(windows)
+        return self._tables[windows][batch.row_B].long()
+
+    @torch.no_grad()
+    def _extract(self, windows: Windows) -> Tensor:
+        parts = torch.arange(len(windows)).split(_BATCH)
+        return torch.cat([self._model.true_codes(windows.gather(part)).int() for part in parts])
 
 
 @torch.no_grad()

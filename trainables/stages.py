@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainables.code_table import code_table, latent_table
+from trainables.code_table import CodeTables, latent_table
 from trainables.code_use import code_use
 from trainables.codebook import Codebook
 from trainables.collective import global_sum
@@ -50,7 +50,9 @@ def some_frames(noise: SampleNoise) -> slice:
     return slice(noise.batch_integer(0, 3), None, 3)
 
 
-def codebook_stage(model: LatentAct, train: Windows, val: Windows, config: TrialConfig) -> StageRun:
+def codebook_stage(
+    model: LatentAct, train: Windows, val: Windows, config: TrialConfig, codes: CodeTables
+) -> StageRun:
     assert model.codebook is not None
     hand, weights = model.hand, model.codebook.config
     if weights.told == "frame":
@@ -100,17 +102,18 @@ def codebook_stage(model: LatentAct, train: Windows, val: Windows, config: Trial
     return StageRun("codebook", model.codebook, train, optimisation, config.seed, loss=loss, score=score)
 
 
-def indexer_stage(model: LatentAct, train: Windows, val: Windows, config: TrialConfig) -> StageRun:
+def indexer_stage(
+    model: LatentAct, train: Windows, val: Windows, config: TrialConfig, codes: CodeTables
+) -> StageRun:
     assert model.indexer is not None
-    train_NTQ, val_NTQ = code_table(model, train), code_table(model, val)
 
     def loss(indexer: Indexer, batch: Batch, noise: SampleNoise) -> Tensor:
-        return code_loss(indexer(batch, noise), train_NTQ[batch.row_B].long())
+        return code_loss(indexer(batch, noise), codes(train, batch))
 
     def score(indexer: Indexer) -> tuple[float, dict[str, float]]:
         total, correct = torch.zeros(()), 0.0
         for batch in batches(val, EVALUATION_BATCH):
-            logits_BTQK, index_BTQ = indexer(batch), val_NTQ[batch.row_B].long()
+            logits_BTQK, index_BTQ = indexer(batch), codes(val, batch)
             total += code_loss(logits_BTQK, index_BTQ).cpu() * len(batch)
             correct += float((logits_BTQK.argmax(-1) == index_BTQ).double().mean()) * len(batch)
         figure = float(global_sum(total)) / len(val)
@@ -145,18 +148,19 @@ def start_from_codebook(model: LatentAct) -> None:
             from_latent.weight.mul_(model.latent_scale())
 
 
-def predictor_stage(model: LatentAct, train: Windows, val: Windows, config: TrialConfig) -> StageRun:
+def predictor_stage(
+    model: LatentAct, train: Windows, val: Windows, config: TrialConfig, codes: CodeTables
+) -> StageRun:
     hand = model.hand
     joint = model.indexer is not None and config.code_weight > 0
-    train_NTQ = code_table(model, train) if model.codebook is not None else None
     train_NTD = latent_table(model, train) if model.codebook is not None and not joint else None
 
     def latent(trained: Joint, batch: Batch, noise: SampleNoise) -> tuple[Tensor | None, Tensor | float]:
         """Latents of true codes in a share of the windows, of the indexer's in the others (None without a codebook),
         and the loss of the indexer's codes."""
-        if train_NTQ is None:
+        if model.codebook is None:
             return None, 0.0
-        index_BTQ = train_NTQ[batch.row_B].long()
+        index_BTQ = codes(train, batch)
         true_BTD = model.true_latent(index_BTQ)
         if model.indexer is None or trained.predictor.config.true_codes == 1.0:
             return true_BTD, 0.0

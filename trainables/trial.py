@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trainables.clips import Clips
+from trainables.code_table import CodeTables
 from trainables.collective import global_sum, world
 from trainables.frozen_encoders import IMAGE_WIDTHS, TEXT_WIDTHS, feature_tables
 from trainables.hand import load_hand
@@ -26,6 +29,7 @@ from trainables.optimisation import StageRun
 from trainables.shelf import Shelf
 from trainables.splits import part_clips
 from trainables.stages import codebook_stage, fit_statistics, indexer_stage, predictor_stage
+from trainables.text_encoder import words_of
 from trainables.trial_config import TrialConfig
 from trainables.windows import HIDEABLE, Windows
 
@@ -102,6 +106,7 @@ def train_trial(
         torch.manual_seed(mix(config.seed))  # initial weights; no other draw uses the global generator
         encoders = train.features.digests if train.features else {}
         shape = config.model(data=clips.name, data_digest=clips.digest, hand=hand.name, encoders=encoders)
+        shape = replace(shape, words=_words(config, train))
         model = LatentAct(shape, hand).to(device).requires_grad_(False)  # a stage thaws what it trains
     if config.start_from:
         _start_from(model, start_from, config.start_from)
@@ -112,9 +117,9 @@ def train_trial(
         model.load_state_dict(
             {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
         )
-    stages = config.stages
+    stages, codes = config.stages, CodeTables(model)
     for stage in stages[stages.index(numbers.get("stage", stages[0])) :]:
-        run = STAGE_RUNS[stage](model, train, val, config)
+        run = STAGE_RUNS[stage](model, train, val, config, codes)
         shelf = Shelf(shelves[stage]) if shelves and stage in shelves else None
         if shelf is not None and (state := _agreed(shelf.get(), device)) is not None:
             run.module.load_state_dict(state)
@@ -131,6 +136,18 @@ def _agreed(state: dict[str, torch.Tensor] | None, device: str) -> dict[str, tor
     """What this rank found on a shelf, if every rank found it: one may have looked just before it was put there."""
     found = global_sum(torch.tensor(float(state is not None), device=device))
     return state if int(found) == world()[1] else None
+
+
+def _words(config: TrialConfig, train: Windows) -> tuple[str, ...]:
+    """The words of the training windows' texts, most used first. A model that is fine-tuned has met others too."""
+    if config.start_from or config.without == "text":
+        return ()
+    clips = train.clips
+    text_N = clips.text_F[clips.offsets_C1[train.clip_N] + train.start_N]
+    count = Counter[str]()
+    for text, windows in zip(*(x.tolist() for x in text_N.unique(return_counts=True)), strict=True):
+        count.update(dict.fromkeys(words_of(train.texts[text]), windows))
+    return tuple(sorted(count, key=lambda word: (-count[word], word)))
 
 
 def _start_from(model: LatentAct, folder: Path | None, digest: str) -> None:

@@ -19,6 +19,7 @@ import click
 import torch
 
 from trainables.clips import read_clips
+from trainables.code_table import CodeTables
 from trainables.code_use import code_use
 from trainables.evaluate import batches
 from trainables.hand import load_hand
@@ -81,7 +82,7 @@ def run(data: str, setting: str, encoder: str, told: str, epochs: int, seed: int
     model = LatentAct(config.model(data=clips.name, data_digest="", hand=hand.name, encoders={}), hand)
     fit_statistics(model, train)
     started = time.process_time()
-    stage = codebook_stage(model, train, val, config)
+    stage = codebook_stage(model, train, val, config, CodeTables(model))
     losses = [metrics["val_loss"] for metrics in stage.run()]
     unseen = torch.cat([part_clips(clips, setting, part) for part in ("val", "gate", "test")])
     windows = Windows(clips, unseen, length=config.window, stride=config.window, protocol="goal")
