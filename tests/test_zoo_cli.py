@@ -88,7 +88,7 @@ def test_errors_are_one_sentence_and_exit_code_1(files: Path) -> None:
     assert "not KEY=VALUE" in zoo("publish", str(folder), OBJECTS, "--tag", "x", code=2)
     for option in ("--contact-point", "--last-contact-point"):  # found out before a model is pulled
         said = zoo("predict", OBJECTS, "--text", "lift", option, "1,2", code=2)
-        assert "not X,Y,Z" in said and f"value for {option}" in said
+        assert "not X,Y,Z" in said and f"'{option}'" in said
 
 
 def test_wrong_s3_key(object_store, tmp_path: Path) -> None:

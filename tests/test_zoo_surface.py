@@ -24,13 +24,14 @@ HEAVY = {"torch", "mlflow", "ray", "trainables", "numpy", "scipy", "pandas"}
 SURFACE = """
 zoo ls [pattern] --json --limit --sort --versions --where
 zoo show name --json
-zoo card name --json
+zoo card name --data --html --json
 zoo diff a b --json
 zoo pull name --json
 zoo cache info --json
 zoo cache ls --json
 zoo cache prune --dry-run --json --max-size --older-than
-zoo predict name --contact-point --image --json --last-contact-point --last-image --out --text
+zoo predict name --batch --camera --click --contact --contact-pixel --contact-point --data --depth --device --focal-px \
+--format --image --json --last-contact --last-contact-point --last-image --limit --out --part --split --text
 zoo publish folder name --json --tag
 zoo promote name --alias --force --json --min-effect-cm
 zoo rollback name --alias --json --reason --steps --to

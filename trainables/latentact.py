@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,9 +26,12 @@ from trainables.frozen_encoders import (
 from trainables.hand import Hand
 from trainables.indexer import Indexer, IndexerConfig
 from trainables.motion import MotionVector, Pose, joints_first, to_first, to_own
+from trainables.photo import Picture
 from trainables.predictor import Predictor, PredictorConfig
-from trainables.prompt import Picture, PromptError, inputs_of
+from trainables.prompt import Prompt, PromptError, ReadPrompt, inputs_of, read_prompt
 from trainables.quantizer import QuantizerConfig
+from trainables.text_encoder import words_of
+from trainables.trajectory import Trajectory, trajectories_of
 from trainables.windows import Batch, Inputs
 
 FRAMES_PER_SECOND = 30
@@ -32,6 +39,10 @@ FRAMES_PER_SECOND = 30
 
 class ModelError(ValueError):
     """A model folder or an input to a model is not usable; the text says which and what to do."""
+
+
+class UnknownText(ModelError):
+    """None of a text's words was in the model's training texts: another language, say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +60,7 @@ class LatentActConfig:
     protocol: str = "first"
     window: int = 30
     encoders: dict[str, str] = field(default_factory=dict)  # frozen encoder -> digest of its weights
+    words: tuple[str, ...] = ()  # of the training texts, most used first; () where that is not known
     codebook: CodebookConfig | None = field(default_factory=CodebookConfig)
     indexer: IndexerConfig | None = field(default_factory=IndexerConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
@@ -62,6 +74,7 @@ class LatentActConfig:
     def from_json(cls, record: dict[str, Any]) -> LatentActConfig:
         """Raises TypeError or KeyError where a field is unknown or missing."""
         parts = dict(record)
+        parts["words"] = tuple(parts.get("words", ()))
         if codebook := parts["codebook"]:
             parts["codebook"] = CodebookConfig(
                 **codebook
@@ -101,23 +114,6 @@ class Prediction:
     joints_ref_BTJ3: Tensor
     contact_logits_BTV: Tensor
     pose: Pose
-
-
-@dataclass
-class Trajectory:
-    """One predicted second (T frames at 30 per second), on the CPU.
-
-    parameters: MANO `global_orient` (T,3), `hand_pose` (T,45), `betas` (T,10) and `transl_m` (T,3) in each frame's
-    own camera, `camera_rotation` (T,3,3) and `camera_translation_m` (T,3) from it to the first camera.
-    joints_m (T,21,3), vertices_m (T,778,3): in the first camera.
-    contact_probability (T,778), to be cut at `contact_threshold`, which was chosen on validation windows.
-    """
-
-    parameters: dict[str, Tensor]
-    joints_m: Tensor
-    vertices_m: Tensor
-    contact_probability: Tensor
-    contact_threshold: float
 
 
 class LatentAct(nn.Module):
@@ -233,7 +229,6 @@ class LatentAct(nn.Module):
             pose=pose,
         )
 
-    @torch.no_grad()
     def predict(
         self,
         *,
@@ -243,23 +238,35 @@ class LatentAct(nn.Module):
         last_image: Picture = None,
         last_contact_point: Any = None,
     ) -> Trajectory:
-        """Predict one trajectory.
+        """Predict one trajectory. The arguments are those of `trainables.prompt.Prompt`.
 
-        Args:
-            text: the action, "verb noun", for example "lift the mug"; "" = unknown.
-            image: RGB, as a PIL image, a uint8 array (H,W,3) or a path; padded to a square and resized. None = unknown.
-            contact_point: (3,) metres in the image's camera (x right, y down, z forward). None = unknown.
-            last_image, last_contact_point: of the last frame, for a model that interpolates; the point in the first
-                image's camera.
+        Warns (UserWarning) of words that were in no training text.
 
         Raises:
-            ModelError: an input has the wrong type, shape or range.
+            ModelError: an input has the wrong type, shape or range, or none of the text's words is known.
             EncoderError: the frozen encoder that the model was trained with cannot be loaded, or is another one.
         """
-        images, points = [image], [contact_point]
-        if self.config.mode == "interpolate":
-            images, points = [image, last_image], [contact_point, last_contact_point]
-        elif last_image is not None or last_contact_point is not None:
+        prompt = Prompt(
+            text=text, image=image, contact_point=contact_point,
+            last_image=last_image, last_contact_point=last_contact_point,
+        )  # fmt: skip
+        return self.predict_read([self.read(prompt)])[0]
+
+    def predict_batch(
+        self, prompts: Iterable[Prompt | Mapping[str, Any]], *, batch: int = 16
+    ) -> Iterator[Trajectory]:
+        """Predict a trajectory for each prompt (or dict of its fields), `batch` at a time, as they are asked for.
+
+        Equal to one `predict` a prompt but for the last digits. Raises what `predict` does, at the prompt's turn.
+        """
+        asked = (prompt if isinstance(prompt, Prompt) else Prompt(**prompt) for prompt in prompts)
+        while chunk := list(itertools.islice(asked, batch)):
+            yield from self.predict_read([self.read(prompt) for prompt in chunk])
+
+    def read(self, prompt: Prompt) -> ReadPrompt:
+        """Open what a prompt names and judge it, before anything is computed. Raises and warns as `predict` does."""
+        last_given = prompt.last_image is not None or prompt.last_contact_point is not None
+        if last_given and self.config.mode != "interpolate":
             raise ModelError(
                 "last_image and last_contact_point are for models whose name ends in -interpolate; this one forecasts"
             )
@@ -267,41 +274,40 @@ class LatentAct(nn.Module):
             raise ModelError(
                 "this model needs the true codes of the future: it is an ablation and cannot predict"
             )
-        check_encoders(self.config.encoders)
         try:
-            inputs = inputs_of(
-                self.config.predictor.conditions, text, images, points, self.contact_threshold.device
-            )
+            read = read_prompt(self.config.predictor.conditions, prompt)
         except PromptError as error:
             raise ModelError(str(error)) from error
+        known = self.config.words if self.config.predictor.conditions.text_encoder == "words" else ()
+        asked = dict.fromkeys(words_of(prompt.text))
+        unknown = [word for word in asked if known and word not in known]
+        if unknown and len(unknown) == len(asked):
+            raise UnknownText(
+                f"none of the words of {prompt.text!r} was in the training texts of this model; say the action in their "
+                f"words, such as {_nearest(unknown, known)}"
+            )
+        if unknown:
+            warnings.warn(
+                f"the training texts of this model had no {', '.join(map(repr, unknown))}; it goes by the other words",
+                stacklevel=3,
+            )
+        return read
+
+    @torch.no_grad()
+    def predict_read(self, prompts: Sequence[ReadPrompt]) -> list[Trajectory]:
+        """Predict for prompts that were read, all at once. Raises EncoderError."""
+        check_encoders(self.config.encoders)
+        inputs = inputs_of(self.config.predictor.conditions, prompts, self.contact_threshold.device)
         training = self.training
         prediction = self.eval().forecast(inputs)
         self.train(training)
-        return self._trajectory(prediction)
+        return trajectories_of(prediction, self.hand, float(self.contact_threshold))
 
-    def _trajectory(self, prediction: Prediction) -> Trajectory:
-        vertices_m = self.hand.vertices(
-            prediction.global_orient_BT3[0],
-            prediction.hand_pose_BT45[0],
-            prediction.betas_BT10[0],
-            prediction.transl_BT3[0],
-        )
-        rotation, translation = prediction.camera_rot_BT33[0], prediction.camera_transl_BT3[0]
-        parameters = {
-            "global_orient": prediction.global_orient_BT3[0],
-            "hand_pose": prediction.hand_pose_BT45[0],
-            "betas": prediction.betas_BT10[0],
-            "transl_m": prediction.transl_BT3[0],
-            "camera_rotation": rotation,
-            "camera_translation_m": translation,
-        }
-        return Trajectory(
-            parameters={name: value.cpu() for name, value in parameters.items()},
-            joints_m=prediction.joints_ref_BTJ3[0].cpu(),
-            vertices_m=(vertices_m @ rotation.transpose(-1, -2) + translation[:, None]).cpu(),
-            contact_probability=prediction.contact_logits_BTV[0].sigmoid().cpu(),
-            contact_threshold=float(self.contact_threshold),
-        )
+
+def _nearest(unknown: Sequence[str], known: Sequence[str], most: int = 8) -> str:
+    """Some known words: those that look like unknown ones, then the most used."""
+    alike = [word for name in unknown for word in difflib.get_close_matches(name, known, 2)]
+    return ", ".join(list(dict.fromkeys([*alike, *known]))[:most])
 
 
 def check_encoders(digests: dict[str, str]) -> None:

@@ -16,11 +16,16 @@ BUCKETS = 4096
 TEXT_ENCODERS = ("words", *TEXT_WIDTHS)
 
 
+def words_of(text: str) -> list[str]:
+    """The words that the encoder `words` reads, in order: runs of Latin letters and digits, in lower case."""
+    return re.findall(r"[a-z0-9]+", text.lower())
+
+
 @functools.lru_cache(maxsize=65536)
 def buckets(text: str) -> tuple[int, ...]:
     """Bucket (1..4095) of each word and each of its character trigrams; 0 is padding."""
     found = []
-    for word in re.findall(r"[a-z0-9]+", text.lower()):
+    for word in words_of(text):
         marked = f"<{word}>"
         grams = [marked, *(marked[i : i + 3] for i in range(len(marked) - 2))]
         found += [1 + zlib.crc32(gram.encode()) % (BUCKETS - 1) for gram in grams]

@@ -2,6 +2,7 @@
 
     import zoo
     trajectory = zoo.load("latentact-world-objects@champion").predict(image="hand.png", text="grasp the mug")
+    zoo.write_trajectory(trajectory, "grasp", image="hand.png", text="grasp the mug")    # npz, GIF, viewer
 
 Importing this module is cheap: what a function needs is imported when it is first used.
 """
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from zoo.errors import ZooError as ZooError
     from zoo.gate_looks import looks as looks
     from zoo.loading import load as load
+    from zoo.photo_camera import camera_of as camera_of
+    from zoo.photo_camera import open_photo as open_photo
+    from zoo.predicting import predict as predict
     from zoo.promotion import promote as promote
     from zoo.pruning import cached as cached
     from zoo.pruning import prune as prune
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from zoo.registry_rebuild import rebuild_registry as rebuild_registry
     from zoo.rolling_back import rollback as rollback
     from zoo.store import open_store as open_store
+    from zoo.trajectory_files import write_trajectory as write_trajectory
     from zoo.verification import verify as verify
     from zoo.verification import verify_all as verify_all
 
@@ -43,6 +48,10 @@ _HOME = {  # name -> module
     "export_archive": "archive",
     "import_archive": "archive",
     "load": "loading",
+    "predict": "predicting",
+    "write_trajectory": "trajectory_files",
+    "open_photo": "photo_camera",
+    "camera_of": "photo_camera",
     "ls": "catalogue",
     "show": "catalogue",
     "versions": "catalogue",
@@ -62,6 +71,7 @@ _HOME = {  # name -> module
 __all__ = [
     "ZooError",
     "cached",
+    "camera_of",
     "card",
     "diff",
     "export_archive",
@@ -71,7 +81,9 @@ __all__ = [
     "load",
     "looks",
     "ls",
+    "open_photo",
     "open_store",
+    "predict",
     "promote",
     "prune",
     "publish",
@@ -82,6 +94,7 @@ __all__ = [
     "verify",
     "verify_all",
     "versions",
+    "write_trajectory",
 ]
 
 

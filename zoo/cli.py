@@ -18,7 +18,7 @@ EXAMPLES = """\b
 Examples:
   zoo ls 'latentact-*-objects' --where 'test_mpjpe_cm<6'
   zoo pull latentact-world-objects@champion
-  zoo predict latentact-world-objects --image hand.png --text "grasp the mug" --contact-point 0.02,-0.05,0.61
+  zoo predict latentact-world-objects --image photo.jpg --text "grasp the mug" --contact 0.02,0.01,0.45
   zoo publish ./best-model latentact-world-objects
   zoo promote latentact-world-objects@3
 

@@ -3,91 +3,129 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-import zoo
-from zoo.cli_output import as_json, model_argument, print_json
+from zoo.cli_output import as_json, model_argument
+from zoo.errors import InputError
+
+FORMATS = ("npz", "gif", "mp4", "html")
+
+
+class Numbers(click.ParamType):
+    """Finite numbers separated by commas."""
+
+    def __init__(self, metavar: str, unit: str) -> None:
+        self.name, self.unit, self.count = metavar, unit, metavar.count(",") + 1
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[float]:
+        from zoo.batch_table import numbers
+
+        try:
+            return numbers(value, self.count, self.name)
+        except InputError:
+            self.fail(f"'{value}' is not {self.name} in {self.unit}", param, ctx)
+
+
+POINT = Numbers("X,Y,Z", "metres")
+PICTURE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.command(short_help="Predict one second of hand motion and contact.")
 @model_argument
-@click.option("--image", type=click.Path(exists=True, dir_okay=False), help="RGB image of the first frame.")
-@click.option("--text", required=True, help="The action, for example 'grasp the mug'.")
+@click.option("--image", type=PICTURE, help="RGB image of the first frame.")
+@click.option("--text", help="The action, for example 'grasp the mug'.")
 @click.option(
-    "--contact-point", metavar="X,Y,Z", help="Metres, in the image's camera (x right, y down, z forward)."
+    "--contact",
+    "--contact-point",
+    "contact",
+    type=POINT,
+    help="Where the hand will touch: metres, in the image's camera (x right, y down, z forward).",
 )
 @click.option(
-    "--last-image",
-    type=click.Path(exists=True, dir_okay=False),
-    help="Of the last frame, for a model that interpolates.",
+    "--contact-pixel",
+    type=Numbers("X,Y", "pixels"),
+    help="The same as a pixel of the upright image, with --depth.",
 )
-@click.option("--last-contact-point", metavar="X,Y,Z", help="Likewise, in the first image's camera.")
+@click.option("--depth", type=float, metavar="METRES", help="Of the contact pixel, along the camera's axis.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Save the trajectory as a NumPy .npz file."
+    "--camera",
+    type=Numbers("FX,FY,CX,CY", "pixels"),
+    help="Of the upright image. Default: --focal-px, else EXIF, else 55 degrees of view.",
+)
+@click.option("--focal-px", type=float, metavar="PIXELS", help="Focal length, where only that is known.")
+@click.option(
+    "--click", "clicks", is_flag=True, help="Open a page of this machine to click the contact point on."
+)
+@click.option("--last-image", type=PICTURE, help="Of the last frame, for a model that interpolates.")
+@click.option(
+    "--last-contact",
+    "--last-contact-point",
+    "last_contact",
+    type=POINT,
+    help="Likewise, in the first image's camera.",
+)
+@click.option(
+    "--batch",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FOLDER",
+    help="Predict every line of its inputs.csv or inputs.jsonl, or with --text every image.",
+)
+@click.option(
+    "--data", metavar="CLIPS", help="Predict the clips of a data set: a folder or s3://bucket/prefix."
+)
+@click.option("--split", metavar="SETTING", help="Of the clips.  [default: the model's]")
+@click.option(
+    "--part",
+    type=click.Choice(["train", "val", "gate", "test"]),
+    default="val",
+    show_default=True,
+    help="Of the split.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many clips.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="PLACE",
+    help="A folder; or a file that ends in .npz, .gif, .mp4 or .html.  [default: a new folder here]",
+)
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    help="What to write, again for each.  [default: npz, gif, html; of a batch or a click npz, html]",
 )
 @as_json
-def predict(
-    name: str,
-    image: str | None,
-    text: str,
-    contact_point: str | None,
-    last_image: str | None,
-    last_contact_point: str | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
+def predict(**options: Any) -> None:
     """Predict one second of hand motion and contact with NAME[@version|@alias].
 
     \b
-    zoo predict latentact-world-objects --image hand.png --text "grasp the mug" --contact-point 0.02,-0.05,0.61
-    zoo predict latentact-world-objects --text "grasp the mug" --out grasp.npz --json
+    zoo predict latentact-world-objects --image photo.jpg --text "grasp the mug" --contact 0.02,0.01,0.45
+    zoo predict latentact-world-objects --image photo.jpg --text "grasp the mug" --contact-pixel 810,640 --depth 0.45
+    zoo predict latentact-world-objects --image photo.jpg --text "grasp the mug" --click
+    zoo predict latentact-world-objects --batch photos --out predictions      # photos/inputs.csv: image,text,contact
+    zoo predict latentact-world-objects --data clips --split objects --part val --limit 20
 
-    With --json the wrist's path is printed point by point, in metres in the image's camera; all joints and the
-    contact of every vertex are in the file of --out.
+    Writes trajectory.npz (the hand's parameters, joints and vertices in metres in the image's camera, the contact of
+    every vertex), trajectory.gif and viewer.html, which opens in any browser. --format mp4 needs PyAV.
+
+    With --json the wrist's path of one prediction is printed point by point, and its files are written only where --out
+    says so. Of a batch the exit code is 1 where a line failed; the others are predicted all the same.
     """
-    points = {  # read before the model is pulled
-        "contact_point": _point(contact_point, "--contact-point"),
-        "last_contact_point": _point(last_contact_point, "--last-contact-point"),
-    }
-    trajectory = zoo.load(name).predict(image=image, text=text, last_image=last_image, **points)
-    import numpy as np
+    from zoo import predict_runs
+    from zoo.predict_options import PredictOptions
 
-    from zoo.loading import contact_by_finger, trajectory_arrays
-
-    arrays = trajectory_arrays(trajectory)
-    wrist_m = arrays["joints_m"][:, 0]
-    length_cm = 100 * float(np.linalg.norm(np.diff(wrist_m, axis=0), axis=1).sum())
-    fingers = contact_by_finger(trajectory)
-    threshold = float(trajectory.contact_threshold)
-    saved = None if out is None else str(out if out.suffix == ".npz" else f"{out}.npz")
-    if out:
-        np.savez_compressed(out, allow_pickle=False, **arrays)
-    if as_json:
-        print_json(
-            {
-                "frames": len(wrist_m), "frames_per_s": 30, "wrist_m": wrist_m.tolist(), "wrist_path_cm": length_cm,
-                "contact_by_finger": {finger: float(peak) for finger, peak in fingers.items()},
-                "contact_threshold": threshold, "saved": saved,
-            }
-        )  # fmt: skip
-        return
-    start, end = (", ".join(f"{value:.3f}" for value in wrist_m[frame]) for frame in (0, -1))
-    click.echo(f"frames    {len(wrist_m)} at 30 per second")
-    click.echo(f"wrist     from ({start}) to ({end}) m in the image's camera, a path of {length_cm:.1f} cm")
-    touching = [f"{finger} {peak:.2f}" for finger, peak in fingers.items() if peak >= threshold]
-    best = next(iter(fingers))
-    none = f"no finger reaches the threshold {threshold:.2f}; most likely {best} {fingers[best]:.2f}"
-    click.echo(f"contact   {', '.join(touching) or none}")
-    if saved:
-        click.echo(f"saved     {saved}")
-
-
-def _point(text: str | None, option: str) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        x, y, z = (float(part) for part in text.split(","))
-    except ValueError:
-        raise click.BadParameter(f"'{text}' is not X,Y,Z in metres", param_hint=option) from None
-    return [x, y, z]
+    asked = PredictOptions(**options)
+    asked.check()
+    if asked.batch or asked.data:
+        predict_runs.many(asked)
+    elif asked.clicks:
+        predict_runs.clicks(asked)
+    else:
+        predict_runs.one(asked)

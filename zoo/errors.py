@@ -123,3 +123,15 @@ class RegistryError(ZooError):
 
 class Offline(ZooError):
     """The cache lacks what was asked for, and LATENTACT_OFFLINE forbids going to the store."""
+
+
+class GalleryError(ZooError):
+    """A model's gallery cannot be drawn here: other data, another hand, or clips that are not there."""
+
+
+class InputError(ZooError):
+    """What a prediction was asked from, or for, is not usable: a photo, a point, a table of inputs, a device."""
+
+
+class OutputError(ZooError):
+    """A prediction cannot be written where it should go."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zoo import bundle
+from zoo.errors import InputError
 from zoo.pulling import pull
 from zoo.store import Store
 
@@ -25,8 +26,11 @@ def load(
     """The model `name[@version|@alias]`, ready for `.predict(image=, text=, contact_point=)`.
 
     Every byte is verified first, and nothing is unpickled but the user's own MANO file, from `mano_path` or
-    `$MANO_PATH`, where the model was trained with MANO. Raises what `pull` raises.
+    `$MANO_PATH`, where the model was trained with MANO. device: "cpu", "cuda", "cuda:1", ...
+    Raises what `pull` raises, InputError where there is no such device, ModelError for another hand.
     """
+    if device != "cpu":
+        _check_device(device)
     folder = pull(reference, store=store)
     bundle.verify(folder)
     return load_folder(folder, mano_path=mano_path, device=device)
@@ -41,6 +45,18 @@ def load_folder(folder: Path, *, mano_path: str | os.PathLike[str] | None = None
     hand = load_hand(mano_path) if mano_path else load_hand()
     check_architecture(folder, hand)
     return load_model(folder, hand=hand, device=device)
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        said = str(error).splitlines()[0]
+        raise InputError(
+            f"There is no device '{device}' here ({said}): choose another, such as cpu."
+        ) from error
 
 
 def trajectory_arrays(trajectory: Any) -> dict[str, np.ndarray]:
