@@ -80,10 +80,10 @@ def cross_evaluate(
     say(f"reading {manifest['name']} ({manifest['counts']['clips']} clips)")
     clips, adapted = as_the_model_sees(read_clips(data), opened.model)
     warnings = overlap_notes(opened, clips, asked.split, asked.part)
-    chosen, too_short = _long_enough(clips, _asked_clips(clips, asked), config.window)
+    chosen, too_short = long_enough(clips, asked_clips(clips, asked), config.window)
     trial = opened.trial(protocol=asked.protocol, stride=asked.stride)
     (windows,) = clips_windows(trial, clips.to(device), [chosen])
-    group = _group(clips, chosen, asked)
+    group = asked_group(clips, chosen, asked)
     inputs, texts = input_facts(data, windows), text_counts(windows)
     conditions = config.predictor.conditions
     warnings += _protocol_warnings(opened, asked) + adapted + check_features(model, windows)
@@ -116,20 +116,21 @@ def cross_evaluate(
     )
 
 
-def _asked_clips(clips: Clips, asked: Asked) -> Tensor:
+def asked_clips(clips: Clips, asked: Asked) -> Tensor:
+    """Index (int64, ascending) of the clips that were asked for."""
     if asked.split is None:
         return torch.arange(len(clips))
     parts = PARTS if asked.part == "all" else (asked.part,)
     return torch.cat([part_clips(clips, asked.split, part) for part in parts]).sort().values
 
 
-def _long_enough(clips: Clips, chosen: Tensor, window: int) -> tuple[Tensor, int]:
+def long_enough(clips: Clips, chosen: Tensor, window: int) -> tuple[Tensor, int]:
     """Those with a window, and how many have none; where none has, `Windows` says so."""
     long = clips.offsets_C1.diff()[chosen] >= window
     return (chosen[long], int((~long).sum())) if long.any() else (chosen, 0)
 
 
-def _group(clips: Clips, chosen: Tensor, asked: Asked) -> str:
+def asked_group(clips: Clips, chosen: Tensor, asked: Asked) -> str:
     """The column whose values are resampled together."""
     values = {name: [column[i] for i in chosen.tolist()] for name, column in clips.groups.items()}
     whole = {name: len(set(column)) for name, column in values.items() if None not in column}
