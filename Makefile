@@ -27,13 +27,14 @@ IS_311 := import sys; sys.exit(sys.version_info[:2] != (3, 11))
 
 # One thing after another, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help install up status stop data sweep test lint lock wheel clean
+.PHONY: help install up status stop data sweep test lint lock viewer wheel clean
 
 help:
 	@echo 'make sweep    install, start the stack, prepare data, sweep, publish the best model'
 	@echo 'make test     lint, types and all tests'
 	@echo 'make up       start the one-machine stack; make status shows it, make stop ends it (its state stays)'
 	@echo 'make lint     ruff and mypy only;  make wheel  builds dist/*.whl;  make lock  renews requirements.lock'
+	@echo 'make viewer   rebuild the script of the viewer (Node and npm); make pictures  those of README and docs'
 	@echo 'make clean    remove what make has built here; the state in $(LATENTACT_HOME) stays'
 
 install: $(STAMP)
@@ -77,9 +78,10 @@ data: install
 	@$(PY) -m trainables.prepare world $(LATENTACT_HOME)/data/world --clips 400
 
 sweep: up data
-	@echo 'ray job submit --working-dir . -- python $(SWEEP)'
+	@echo 'ray job submit --working-dir "$$(python -m cluster.job_package)" -- python $(SWEEP)'
 	@set -a; . $(LATENTACT_HOME)/stack.env; set +a; \
-	$(VENV)/bin/ray job submit --log-color=false --working-dir . -- python $(SWEEP)
+	job=$$($(PY) -m cluster.job_package) && \
+	$(VENV)/bin/ray job submit --log-color=false --working-dir "$$job" -- python $(SWEEP)
 
 lint: install
 	$(VENV)/bin/ruff check --quiet $(ROOMS)
@@ -103,6 +105,13 @@ lock: $(PY)
 		--no-header --no-annotate --override $(VENV)/without-torch.txt \
 		--output-file $(VENV)/requirements.lock pyproject.toml $(VENV)/torch-needs.txt
 	sed 's/ ; .*\\$$/ \\/' $(VENV)/requirements.lock > requirements.lock
+
+# The viewer's script from its sources and three.js; committed, so that only who changes them needs Node and npm.
+viewer:
+	@mkdir -p build/viewer
+	cp zoo/viewer_assets/package.json zoo/viewer_assets/package-lock.json build/viewer/
+	npm ci --prefix build/viewer --ignore-scripts --no-audit --no-fund
+	NODE_PATH=$(CURDIR)/build/viewer/node_modules node zoo/viewer_assets/build.mjs zoo/viewer_assets/viewer.min.js
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

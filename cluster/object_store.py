@@ -10,13 +10,15 @@ from cluster.ports import Ports
 from cluster.process import find_binary
 from cluster.server import NotReady, Server
 from cluster.state import StackFolder
+from cluster.store_doors import DOOR_OPTIONS, door_environment
 
 _PROBE_KEY = ".readiness-probe"
 
 
-def object_store(folder: StackFolder, ports: Ports) -> Server:
+def object_store(folder: StackFolder, ports: Ports, host: str = "127.0.0.1") -> Server:
+    """The store, listening on the address `host` alone."""
     http = ports.object_store()
-    client = s3_client(folder, ports)
+    client = s3_client(folder, ports, host)
 
     def command() -> list[str]:
         return [
@@ -24,8 +26,8 @@ def object_store(folder: StackFolder, ports: Ports) -> Server:
             "mini",
             f"-dir={folder.store}",
             # The default is every address of the machine.
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
+            f"-ip={host}",
+            f"-ip.bind={host}",
             f"-bucket={ARTIFACTS_BUCKET}",
             *(f"-{name}.port={port}" for name, port in http.items()),
             "-admin.ui=false",
@@ -36,11 +38,13 @@ def object_store(folder: StackFolder, ports: Ports) -> Server:
             # By default deleting a bucket deletes what is in it, and a PUT makes missing buckets.
             "-s3.allowDeleteBucketNotEmpty=false",
             "-s3.autoCreateBucket=false",
+            *DOOR_OPTIONS,
         ]
 
     environment = {
         # Without credentials in its environment it would accept any key, and readers without one.
         **server_environment(folder, ports),
+        **door_environment(folder),
         "WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "1s",
         # It grows to 700 MB otherwise. A limit of 200 MB is too near to what it holds when idle: its
         # garbage collector then took 14% of a core for ever, against 0.4% with this one.
@@ -48,7 +52,7 @@ def object_store(folder: StackFolder, ports: Ports) -> Server:
     }
     return Server(
         name="object-store",
-        address=f"http://127.0.0.1:{ports.s3}",
+        address=f"http://{host}:{ports.s3}",
         command=command,
         environment=environment,
         ports=ports.of_server("object-store"),
@@ -58,11 +62,11 @@ def object_store(folder: StackFolder, ports: Ports) -> Server:
     )
 
 
-def s3_client(folder: StackFolder, ports: Ports) -> BaseClient:
+def s3_client(folder: StackFolder, ports: Ports, host: str = "127.0.0.1") -> BaseClient:
     access_key, secret_key = folder.s3_keys()
     return boto3.client(
         "s3",
-        endpoint_url=f"http://127.0.0.1:{ports.s3}",
+        endpoint_url=f"http://{host}:{ports.s3}",
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
         region_name=REGION,

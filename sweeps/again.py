@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shlex
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,9 +58,10 @@ def submit(command: Sequence[str], address: str) -> int:
     from ray.job_submission import JobStatus, JobSubmissionClient
 
     try:
+        package = _package()
         client = JobSubmissionClient(address)
         # Its command line puts an entrypoint together as Windows would; the shell there would read it otherwise.
-        job = client.submit_job(entrypoint=shlex.join(command), runtime_env={"working_dir": str(ROOT)})
+        job = client.submit_job(entrypoint=shlex.join(command), runtime_env={"working_dir": package})
     except (ConnectionError, RuntimeError, ray.exceptions.RayError) as error:
         raise SweepError(f"The Ray cluster at {address} did not take the job: {error}") from None
     click.echo(f"Submitted as {job}; it goes on without this terminal.", err=True)
@@ -69,6 +72,15 @@ def submit(command: Sequence[str], address: str) -> int:
 
     asyncio.run(follow())
     return 0 if client.get_job_status(job) == JobStatus.SUCCEEDED else 1
+
+
+def _package() -> str:
+    """The checkout as the small archive that jobs bring along; what is in it is listed on the error stream."""
+    packing = [sys.executable, "-m", "cluster.job_package"]
+    packed = subprocess.run(packing, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True)
+    if packed.returncode != 0:
+        raise SweepError(f"{ROOT} could not be packed for the job; what went wrong is said above.")
+    return packed.stdout.strip()
 
 
 def _without_retry(words: Sequence[str]) -> list[str]:

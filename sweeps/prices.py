@@ -42,7 +42,10 @@ def describe_cost(worker_seconds: float, device: str, price: float | None) -> st
 
 @dataclass(frozen=True)
 class Budget:
-    """What a sweep may spend, over all its runs: hours of workers, USD, or both (None: no limit)."""
+    """What a sweep may spend, over all its runs: hours of workers, USD, or both (None: no limit).
+
+    USD are those of workers where `usd_per_hour` says what one costs, else of the cluster's nodes by their labels.
+    """
 
     gpu_hours: float | None = None
     usd: float | None = None
@@ -52,13 +55,12 @@ class Budget:
         for option, limit in (("--budget-gpu-hours", self.gpu_hours), ("--budget-usd", self.usd)):
             if limit is not None and not (0 < limit < math.inf):
                 raise SweepError(f"{option} {limit:g}: give a number above zero, or leave it out.")
-        if self.usd is not None and self.usd_per_hour is None:
-            raise SweepError(
-                f"--budget-usd {self.usd:g}: nobody knows what a worker costs; give --usd-per-hour or set ${_VARIABLE}."
-            )
 
-    def spent(self, worker_seconds: float) -> str | None:
-        """The sentence that says which limit `worker_seconds` (of all workers together) reaches; None below them."""
+    def spent(self, worker_seconds: float, nodes_usd: float | None = None) -> str | None:
+        """The sentence that says which limit `worker_seconds` (of all workers together) reaches; None below them.
+
+        `nodes_usd` is what the cluster's nodes cost meanwhile, idle ones included.
+        """
         hours = worker_seconds / 3600
         if self.gpu_hours is not None and hours >= self.gpu_hours:
             return (
@@ -69,6 +71,13 @@ class Budget:
                 f"--budget-usd {self.usd:g} is used up: {hours:.2f} hours of workers at {self.usd_per_hour:g} USD "
                 f"are {hours * self.usd_per_hour:.2f} USD."
             )
+        if (
+            self.usd is not None
+            and self.usd_per_hour is None
+            and nodes_usd is not None
+            and nodes_usd >= self.usd
+        ):
+            return f"--budget-usd {self.usd:g} is used up: the cluster's nodes cost {nodes_usd:.2f} USD."
         return None
 
 

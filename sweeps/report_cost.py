@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeps.ledger import TrialRecord
+from sweeps.node_hours import noted, total_usd
 from sweeps.report_sessions import Session, is_own, sessions, worker_range
 from sweeps.report_view import STAGES, SweepView
 from sweeps.report_words import figure
@@ -21,7 +22,7 @@ class Cost:
     stage_s: setting -> stage -> seconds; "other" is what no stage's epochs took (loading, waiting, starting again).
     naive_s: every trial of the sweep from scratch for all its epochs; NaN where nothing was measured.
     saved_s: what the difference comes from; estimates. worker_hours, usd: (least, most) of the trials that ran here.
-    held_usd: of the cluster's places over the sessions, idle time included.
+    held_usd: of the cluster's places over the sessions, idle time included. nodes_usd: of its nodes, by their labels.
     """
 
     stage_s: dict[str, dict[str, float]]
@@ -34,6 +35,7 @@ class Cost:
     device: str
     usd: tuple[float, float] | None
     held_usd: tuple[float, float] | None
+    nodes_usd: float | None
     others: int  # trials that other sweeps had trained
     codebooks: int
     codebooks_trained: int
@@ -68,6 +70,7 @@ def cost(view: SweepView) -> Cost:
         device=found[-1].device if found else "",
         usd=_usd(view, own, found),
         held_usd=_held_usd(found),
+        nodes_usd=total_usd(noted(view.notes)),
         others=len(view.trials) - len(own),
         codebooks=len({trial.codebook for trial in used}),
         codebooks_trained=len(
@@ -170,11 +173,15 @@ def _worker_hours(view: SweepView, own: Sequence[TrialRecord]) -> tuple[float, f
 
 
 def _usd(view: SweepView, own: Sequence[TrialRecord], found: Sequence[Session]) -> tuple[float, float] | None:
-    """Of the seconds trained, at the price of the session that each trial ran in; None where a price is missing."""
+    """Of the seconds trained, each trial at its own price, else at that of its session; None where a price is missing."""
     low, high = worker_range(view.plan.get("workers", 1))
     price = {id(trial): session.usd_per_hour for session in found for trial in session.trials}
     other = found[-1].usd_per_hour if found else math.nan
-    total = sum(t.seconds / 3600 * price.get(id(t), other) for t in own if t.seconds)
+    total = sum(
+        t.seconds / 3600 * (price.get(id(t), other) if t.usd_per_hour is None else t.usd_per_hour)
+        for t in own
+        if t.seconds
+    )
     return (total * low, total * high) if math.isfinite(total) and own else None
 
 
