@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sweeps.gallery import gallery
 from sweeps.input_facts import input_facts
 from trainables.clip_errors import METRIC_VERSION, ClipErrors
 from trainables.clips import read_clips
@@ -76,7 +77,8 @@ def examine(data: str, config: dict[str, Any], checkpoint: str, device: str) -> 
     `inputs` is what training told it (see sweeps/input_facts.py), for its evaluation on other data;
     `example` is a validation window's inputs, for a first try of the model; `hardware` the machine this ran on.
 
-    Beside these, "samples" of predictions on validation windows, which are drawn and not kept in metrics.json.
+    Beside these, "samples" of predictions on validation windows, which are drawn and not kept in metrics.json, and the
+    "gallery" of test clips, which a bundle keeps in a file of its own.
     """
     trial = TrialConfig.from_json(config)
     clips = read_clips(data).to(device)
@@ -104,6 +106,7 @@ def examine(data: str, config: dict[str, Any], checkpoint: str, device: str) -> 
         "example": _example(windows["val"]),
         "hardware": _machine(),
         "samples": _samples(model, windows["val"], scores["val"]),
+        "gallery": gallery(model, windows["test"], scores["test"], setting=trial.setting),
     }
 
 

@@ -40,7 +40,7 @@ selected this model; test ({test[groups]} groups, {test[clips]} clips) was read 
 {rows}
 {fingers}
 On test, the {trivial[predictor]} of the training clips has {rival} cm; this model minus that: {difference} cm.
-{pictures}
+{pictures}{gallery}
 ## Use
 
     zoo.load("{name}@champion").predict(image="frame.png", text="{example}")
@@ -164,8 +164,28 @@ def _body(chosen: Chosen, pictures: Sequence[str]) -> str:
         rows="\n".join(rows),
         fingers="\n".join(fingers),
         pictures="\n" + "\n".join(shown) + "\n" if shown else "",
+        gallery=_gallery(chosen),
         rival=show(metrics["trivial"]["test"]),
         difference=show(metrics["trivial"]["difference"], sign="+"),
+    )
+
+
+def _gallery(chosen: Chosen) -> str:
+    """Which test clips the bundle names, whether they are in it, and how to look at them."""
+    found = chosen.metrics.get("gallery")
+    if not found or not found["shown"]:
+        return ""
+    command = f"zoo card {chosen.name} --html FILE"
+    clips = (
+        f"`gallery.json` names {len(found['shown'])} of the {found['clips']} test clips: best, median, worst, and others "
+        "drawn by a seed"
+    )
+    if all(entry["motion"] for entry in found["shown"]):
+        return f"\n{clips}. `{command}` shows how they were predicted.\n"
+    mano = " and a hand derived from MANO" if found["hand"] == "mano" else ""
+    return (
+        f"\n{clips}. Their motion and pictures are not in the bundle, as they would be those of {found['data']}{mano}: "
+        f"`{command} --data CLIPS` draws them where the data are.\n"
     )
 
 

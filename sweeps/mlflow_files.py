@@ -1,4 +1,5 @@
-"""The files beside a setting's parent run in MLflow, made again: a search's report, a comparison's tables."""
+"""The files beside a setting's parent run in MLflow, made again: a search's report and its model's card with the gallery,
+a comparison's tables."""
 
 from __future__ import annotations
 
@@ -9,15 +10,47 @@ from sweeps.ledger import Ledger
 from sweeps.mlflow_runs import SweepRuns
 from sweeps.plan import Plan, SweepPlan
 from sweeps.trial_record import TrialRecord
+from zoo.bundle import verify
+from zoo.card_html import folder_html
+from zoo.errors import ZooError
+from zoo.pulling import pull
 from zoo.store import Store
 
-REPORT, TABLE = "report.html", "comparison.md"
+REPORT, TABLE, CARD = "report.html", "comparison.md", "card.html"
 
 
 def write_files(
+    runs: SweepRuns,
+    plan: Plan,
+    ledger: Ledger,
+    settings: Mapping[str, Mapping[str, TrialRecord]],
+    models: Mapping[str, str],
+) -> int:
+    """Write them where these settings' runs lack them; returns how many were written.
+
+    models: setting -> `name@version` that its best trial was published as.
+    """
+    return _write_tables(runs, plan, ledger, settings) + sum(
+        _write_card(runs, ledger.store, setting, reference) for setting, reference in models.items()
+    )
+
+
+def _write_card(runs: SweepRuns, store: Store, setting: str, reference: str) -> int:
+    if runs.has_file(setting, CARD):
+        return 0
+    try:
+        folder = pull(reference, store=store)
+        verify(folder)
+        page = folder_html(folder, reference)
+    except ZooError:
+        return 0  # collected since, or not to be had now
+    runs.log_files(setting, {CARD: page})
+    return 1
+
+
+def _write_tables(
     runs: SweepRuns, plan: Plan, ledger: Ledger, settings: Mapping[str, Mapping[str, TrialRecord]]
 ) -> int:
-    """Write them where these settings' runs lack them; returns how many were written."""
     first = TABLE if isinstance(plan, ComparisonPlan) else REPORT
     lacking = [setting for setting in settings if not runs.has_file(setting, first)]
     if not lacking:

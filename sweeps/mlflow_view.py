@@ -112,7 +112,8 @@ def rebuild(store: Store, name: str, uri: str, *, log: Log = print) -> Rebuilt:
             runs.show_state(setting, "SCHEDULED")
         log(f"{name} [{setting}]: {made} of {len(trials)} runs written")
     concluded = {s: settings[s] for s in plan.settings if s in settings.keys() & reports.keys()}
-    return Rebuilt(written, whole, write_files(runs, plan, ledger, concluded))
+    models = {s: str(reports[s]["model"]) for s in concluded if reports[s].get("model")}
+    return Rebuilt(written, whole, write_files(runs, plan, ledger, concluded, models))
 
 
 def rebuild_all(store: Store, names: Sequence[str], uri: str, *, log: Log = print) -> int:

@@ -56,8 +56,10 @@ class OpenedModel:
         return own | {name: getattr(config, name) for name in names}
 
 
-def open_model(text: str, *, device: str) -> OpenedModel:
+def open_model(text: str, *, device: str, forecasts: bool = True) -> OpenedModel:
     """The model `NAME[@version|@alias]`, pulled where needed, or that of a local folder; every byte is verified.
+
+    forecasts: False takes a codebook too, and a model that needs the true codes.
 
     Raises:
         SweepError: it is no model that forecasts, or cannot be loaded here.
@@ -72,14 +74,14 @@ def open_model(text: str, *, device: str) -> OpenedModel:
                     f"{text} holds no {file}: give a folder with {' and '.join(MODEL_FILES)}, or a name that `zoo ls` shows."
                 )
     else:
-        reference, folder = _pulled(text)
+        reference, folder = _pulled(text, forecasts=forecasts)
     if (folder / bundle.MANIFEST).is_file():
         bundle.verify(folder)
     try:
         model = load_model(folder, device=device)
     except (ModelError, HandFileError) as error:
         raise SweepError(f"{reference}: {error}") from error
-    if model.config.oracle_codes:
+    if forecasts and model.config.oracle_codes:
         raise SweepError(
             f"{reference} predicts from true codes of the future: it is no forecast; choose another."
         )
@@ -103,10 +105,10 @@ def open_model(text: str, *, device: str) -> OpenedModel:
     )
 
 
-def _pulled(text: str) -> tuple[str, Path]:
+def _pulled(text: str, *, forecasts: bool) -> tuple[str, Path]:
     """The exact reference of a name and its folder in the cache."""
     wanted = parse_reference(text)
-    if parse_name(wanted.name).codebook:
+    if forecasts and parse_name(wanted.name).codebook:
         raise SweepError(
             f"{wanted.name} is a codebook and forecasts nothing; name a model without -codebook."
         )

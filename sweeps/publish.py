@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,13 +16,16 @@ from sweeps.bundle_figures import write_figures
 from sweeps.card import Chosen, show, write_card
 from sweeps.ledger import TrialRecord
 from sweeps.mlflow_entries import summary
+from sweeps.mlflow_files import CARD
 from sweeps.origin import origin
 from sweeps.plan import SweepPlan
 from sweeps.readings import keep, kept, trial_key
 from sweeps.selection import compared, rank
 from sweeps.verdict import candidate, verdict
 from trainables.model_folder import fetch_model
+from zoo.card_html import folder_html
 from zoo.errors import GateRefused
+from zoo.gallery import GALLERY
 from zoo.names import Name
 from zoo.store import Store
 
@@ -127,6 +131,9 @@ def _offer(chosen: Chosen, session: Session, lines: list[str]) -> dict[str, str]
         if run := session.tracking.run_id(best.identity):
             tags["run_id"] = run
         published = zoo.publish(name, folder, tags=tags, store=store)
+        page = _page(folder, f"{name}@{published.version}", session)
+    if page:
+        session.tracking.artefacts(chosen.setting, {CARD: page})
     try:
         promotion = zoo.promote(name, published.version, store=store)
         verdict, reference = f"champion. {promotion.reason}", f"{name}@champion"
@@ -149,11 +156,28 @@ def _offer(chosen: Chosen, session: Session, lines: list[str]) -> dict[str, str]
 
 
 def write_bundle(folder: Path, chosen: Chosen) -> None:
-    """Figures, metrics and card beside the model in `folder`; the trial has its history read."""
-    metrics = {part: value for part, value in chosen.metrics.items() if part != "samples"}
+    """Figures, metrics, gallery and card beside the model in `folder`; the trial has its history read.
+
+    An evaluation from before there were galleries has none, and test is not read again for one.
+    """
+    metrics = {part: value for part, value in chosen.metrics.items() if part not in ("samples", "gallery")}
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True))
+    if "gallery" in chosen.metrics:
+        text = json.dumps(chosen.metrics["gallery"], separators=(",", ":"), sort_keys=True)
+        (folder / GALLERY).write_text(text)
     pictures = write_figures(folder, chosen.name, chosen.best, chosen.metrics.get("samples", []))
     (folder / "card.md").write_text(write_card(chosen, pictures), encoding="utf-8")
+
+
+def _page(folder: Path, reference: str, session: Session) -> str:
+    """The card as a page, for MLflow; "" where there is no MLflow, or the page cannot be made."""
+    if session.tracking.uri is None:
+        return ""
+    try:
+        return folder_html(folder, reference)
+    except Exception as error:  # noqa: BLE001 any failure of a view must leave the sweep alone
+        print(f"Warning: {reference} has no {CARD} in MLflow: {error}", file=sys.stderr, flush=True)
+        return ""
 
 
 def _figures(metrics: dict[str, Any]) -> list[str]:

@@ -112,6 +112,7 @@ def test_everything_is_there_to_be_searched(place: Path) -> None:
         "metrics.json",
         "learning_curve.svg",
         "sample_trajectories.svg",
+        "gallery.json",
         "manifest.json",
     }
     assert json.loads((place / "bundle" / "config.json").read_text())["model"]["hand"] == "mano"

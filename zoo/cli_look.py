@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,16 +75,38 @@ def ls(
         )
 
 
-@click.command(short_help="Print a model's card.")
+@click.command(short_help="Print a model's card, or make a page of it.")
 @model_argument
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the card with figures and gallery as one HTML file.",
+)
+@click.option(
+    "--data",
+    metavar="CLIPS",
+    help="With --html: draw the gallery from the data set that the model was tested on.",
+)
 @as_json
-def card(name: str, as_json: bool) -> None:
+def card(name: str, html: Path | None, data: str | None, as_json: bool) -> None:
     """Print the card of NAME[@version|@alias]; with --json its metadata and its text apart.
 
     \b
     zoo card latentact-world-objects
     zoo card latentact-world-objects@3 --json
+    zoo card latentact-world-objects@champion --html card.html
+    zoo card latentact-dexycb-subjects --html card.html --data data/dexycb
+
+    With --html nothing is printed but where the page is. It opens without a network, and shows the best, the median, the
+    worst and some random test clips. Of data sets that others license the bundle names these clips alone: with
+    --data they are predicted here, from your copy and with the hand file of MANO_PATH.
     """
+    if html is not None:
+        page = _card_page(name, html, data)
+        click.echo(f"card      {page} ({page.stat().st_size / 1e6:.1f} MB)")
+        return
+    if data is not None:
+        raise click.UsageError("--data draws a gallery, which only a page shows: give --html FILE too.")
     text = zoo.card(name)
     if not as_json:
         click.echo(text)
@@ -91,6 +114,31 @@ def card(name: str, as_json: bool) -> None:
     from zoo import model_card
 
     print_json({"metadata": model_card.metadata(text), "text": model_card.body(text)})
+
+
+def _card_page(name: str, path: Path, data: str | None) -> Path:
+    """Write the page whole or not at all."""
+    import os
+    import uuid
+
+    from zoo.card_html import card_html
+
+    if not path.absolute().parent.is_dir():
+        raise click.BadParameter(
+            f"there is no folder {path.absolute().parent}; make it first.", param_hint="--html"
+        )
+    page = card_html(name, data=data, say=lambda line: click.echo(line, err=True))
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        temporary.write_text(page, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise click.ClickException(
+            f"{path} cannot be written ({error.strerror}): choose another file."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
 
 
 @click.command(short_help="Print all about one version.")
