@@ -5,7 +5,7 @@
     python -m cluster.check .                                      # what a job would upload of this folder
     python -m cluster.check --json cluster/*.yaml cluster/Dockerfile cluster/slurm.sh
 
-Knows files for `ray up` (AWS, Google Cloud, others as far as they are alike), KubeRay, Slurm, Docker and Compose, by
+Knows files for `ray up` (AWS, Google Cloud, own machines, others as far as they are alike), KubeRay, Slurm, Docker and Compose, by
 their content. Exit code 1 where there are errors, with --strict also where there are warnings.
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cluster import check_aws, check_gcp
+from cluster import check_aws, check_gcp, check_onprem
 from cluster.check_finding import (
     Finding,
     Sheet,
@@ -27,6 +27,11 @@ _CLOUDS = {"aws": check_aws.findings, "gcp": check_gcp.findings}
 
 def findings(config: dict[str, Any], sheet: Sheet) -> Iterator[Finding]:
     yield from _refused_by_ray(config, sheet)
+    if at(config, "provider", "type") == "local":
+        yield from check_onprem.findings(config, sheet)
+        yield from _start_commands(config, sheet)
+        yield from _file_mounts(config, sheet)
+        return
     types = config.get("available_node_types")
     if not isinstance(types, dict) or config.get("head_node_type") not in types:
         return  # Ray has said so above
@@ -240,6 +245,11 @@ def price_findings(
         ]
         remedy = "add its price to cluster/prices.yaml"
         found.append(sheet.warning(fields[0], f"nobody says what a {name} costs", remedy))
+    for field, node, _ in node_types(config):
+        if not re.fullmatch(r"\d+(\.\d+)?", str(at(node, "labels", "latentact/usd-per-hour"))):
+            problem = "no sweep can tell what such a node costs, nor stop at --budget-usd"
+            remedy = 'latentact/usd-per-hour: "0.98", beside latentact/node-type'
+            found.append(sheet.warning(f"{field}.labels", problem, remedy))
     if max_usd_per_hour is not None and worst.usd_per_hour > max_usd_per_hour:
         problem = (
             f"{worst.usd_per_hour:,.2f} USD an hour at worst, more than the {max_usd_per_hour:g} allowed"

@@ -33,6 +33,8 @@ def tool_environment(folder: StackFolder, ports: Ports) -> dict[str, str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(folder.token_file),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # A file that is there while an autoscaler runs: a sweep asks for as many places as that may bring.
+        "LATENTACT_AUTOSCALING_CONFIG": str(folder.autoscaling_file),
         # On Linux, Ray turns 127.0.0.1 into the machine's outer address and listens there, unless
         # its switch for clusters of several machines, made for the other systems, is off.
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

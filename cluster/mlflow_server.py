@@ -11,8 +11,9 @@ from cluster.server import NotReady, Server
 from cluster.state import StackError, StackFolder
 
 
-def mlflow_server(folder: StackFolder, ports: Ports) -> Server:
-    address = f"http://127.0.0.1:{ports.mlflow}"
+def mlflow_server(folder: StackFolder, ports: Ports, host: str = "127.0.0.1") -> Server:
+    """The server, listening on the address `host` alone, where the object store is too."""
+    address = f"http://{host}:{ports.mlflow}"
 
     def command() -> list[str]:
         if importlib.util.find_spec("mlflow") is None:
@@ -27,7 +28,7 @@ def mlflow_server(folder: StackFolder, ports: Ports) -> Server:
             "--artifacts-destination",
             f"s3://{ARTIFACTS_BUCKET}",
             "--host",
-            "127.0.0.1",
+            host,
             "--port",
             str(ports.mlflow),
             "--workers",
@@ -35,6 +36,8 @@ def mlflow_server(folder: StackFolder, ports: Ports) -> Server:
         ]
 
     environment = server_environment(folder, ports)
+    store = f"http://{host}:{ports.s3}"
+    environment |= {"AWS_ENDPOINT_URL": store, "MLFLOW_S3_ENDPOINT_URL": store}
     # The server opens its database itself; it must not be a client of its own address.
     del environment["MLFLOW_TRACKING_URI"]
     # The runner of background jobs alone takes eight processes and 1.8 GB.

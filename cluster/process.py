@@ -2,7 +2,8 @@
 
 Every process that descends from a server of the stack carries the variable LATENTACT_STACK_MEMBER
 in its environment. So the children of a server that died, or that left its process tree, are
-still known as ours, and nothing else is ever ended.
+still known as ours, and nothing else is ever ended. Ray's processes write their title over that
+environment, those are known by the session that was made for their server.
 """
 
 import os
@@ -10,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import psutil
@@ -79,20 +80,40 @@ def stop(record: ProcessRecord | None, member: str, *, patience_s: float) -> int
     Returns the number of processes that were ended. Raises StackError when one cannot be ended.
     """
     root = None if record is None else _find(record)
-    ours = {process.pid: process for process in _members(member)}
+    ours = {process.pid: process for process in members(member, record)}
     if root is not None:
-        for process in [root, *_children(root)]:
+        for process in [root, *children(root)]:
             ours[process.pid] = process
         _signal([root], psutil.Process.terminate)
         _wait(ours.values(), patience_s)
         # Its last moments may have started more.
-        ours |= {process.pid: process for process in _members(member)}
-    left = [process for process in ours.values() if _is_running(process)]
-    _signal(left, psutil.Process.kill)
-    stubborn = _wait(left, 10)
+        ours |= {process.pid: process for process in members(member, record)}
+    kill([process for process in ours.values() if _is_running(process)])
+    return len(ours)
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """End them without a chance to tidy up. Raises StackError when one cannot be ended."""
+    _signal(processes, psutil.Process.kill)
+    stubborn = _wait(processes, 10)
     if stubborn:
         raise StackError(f"could not end the processes {[process.pid for process in stubborn]}")
-    return len(ours)
+
+
+def members(member: str, record: ProcessRecord | None) -> list[psutil.Process]:
+    """All running processes that carry the server's mark, or are Ray's in the session of its process."""
+    session = None if record is None or _is_another(record) else record.pid
+    found = []
+    for process in psutil.process_iter():
+        try:
+            ours = process.environ().get(_MEMBER) == member or (
+                os.getsid(process.pid) == session and process.cmdline()[0].startswith("ray::")
+            )
+            if ours and _is_running(process):
+                found.append(process)
+        except (psutil.Error, OSError, IndexError):  # another user's, gone, or without a command
+            continue
+    return found
 
 
 def _find(record: ProcessRecord) -> psutil.Process | None:
@@ -104,6 +125,14 @@ def _find(record: ProcessRecord) -> psutil.Process | None:
         return None
 
 
+def _is_another(record: ProcessRecord) -> bool:
+    """Whether the record's pid belongs to a later process; while its session lives, it cannot."""
+    try:
+        return abs(psutil.Process(record.pid).create_time() - record.started_s) >= _START_TOLERANCE_S
+    except psutil.Error:
+        return False
+
+
 def _is_running(process: psutil.Process) -> bool:
     """False for a zombie too: it has ended, only its parent has not yet asked how."""
     try:
@@ -112,7 +141,8 @@ def _is_running(process: psutil.Process) -> bool:
         return False
 
 
-def _children(root: psutil.Process) -> list[psutil.Process]:
+def children(root: psutil.Process) -> list[psutil.Process]:
+    """All that descend from it and run."""
     try:
         return root.children(recursive=True)
     except psutil.NoSuchProcess:
@@ -127,18 +157,6 @@ def _wait(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.
         time.sleep(0.05)
         running = [process for process in running if _is_running(process)]
     return running
-
-
-def _members(member: str) -> list[psutil.Process]:
-    """All running processes that carry the server's mark."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(_MEMBER) == member and _is_running(process):
-                found.append(process)
-        except (psutil.Error, OSError):  # another user's, or gone
-            continue
-    return found
 
 
 def _signal(processes: Iterable[psutil.Process], send: Callable[[psutil.Process], None]) -> None:

@@ -3,17 +3,19 @@
 import urllib.error
 import urllib.request
 
+from cluster import fleet
 from cluster.environment import server_environment
 from cluster.ports import Ports
 from cluster.process import find_binary
 from cluster.server import NotReady, Server
-from cluster.state import StackFolder
+from cluster.state import FleetSize, StackFolder
 
 # Trials read their data from files; the object store carries configurations and metrics.
 _OBJECT_STORE_BYTES = 200 * 1024**2
 
 
-def ray_head(folder: StackFolder, ports: Ports) -> Server:
+def ray_head(folder: StackFolder, ports: Ports, size: FleetSize | None) -> Server:
+    """The head; with a `size`, that of an autoscaling fleet."""
     address = f"http://127.0.0.1:{ports.dashboard}"
 
     def command() -> list[str]:
@@ -31,12 +33,15 @@ def ray_head(folder: StackFolder, ports: Ports) -> Server:
             f"--object-store-memory={_OBJECT_STORE_BYTES}",
             f"--temp-dir={folder.ray}",
             "--log-color=false",
+            *([] if size is None else fleet.head_options(folder)),
         ]
 
     environment = server_environment(folder, ports)
     # An address in its environment would tell the head to look for another one.
     del environment["RAY_ADDRESS"], environment["RAY_API_SERVER_ADDRESS"]
     environment |= {name: str(port) for name, port in ports.ray_metrics().items()}
+    if size is not None:
+        environment |= fleet.head_environment()
     return Server(
         name="ray",
         address=address,

@@ -5,7 +5,9 @@ Everything lives under one folder, `$LATENTACT_HOME` or `~/.latentact-zoo`:
     state.json       identity of this stack, port base, started processes
     secrets.json     S3 key pair of the object store                        (0600)
     ray_token        token of the Ray head                                  (0600)
+    store_certificate.pem   what the object store's parts know each other by (0600)
     stack.env        the environment of every tool, `set -a; . stack.env`   (0600)
+    autoscaling.yaml what Ray's autoscaler goes by in a rehearsal of a fleet (0600)
     store/ mlflow.db data of the object store and of the MLflow server
     logs/            one file a server
 """
@@ -41,6 +43,21 @@ class ProcessRecord:
     started_s: float  # seconds since the epoch, as psutil reports it
 
 
+@dataclass(frozen=True, kw_only=True)
+class FleetSize:
+    """How far the rehearsal of a fleet grows: from no worker node to `nodes` of `node_cpus` CPUs each.
+
+    A node without work goes after `idle_timeout_s`.
+    """
+
+    nodes: int
+    node_cpus: int
+    idle_timeout_s: float
+
+    def __str__(self) -> str:
+        return f"0 to {self.nodes} nodes of {self.node_cpus} CPU, each until it had no work for {self.idle_timeout_s:g} s"
+
+
 @dataclass(kw_only=True)
 class StackState:
     """The content of state.json."""
@@ -48,6 +65,8 @@ class StackState:
     stack_id: str
     port_base: int
     processes: dict[str, ProcessRecord] = field(default_factory=dict)
+    # None: the head trains itself, with this machine's cores.
+    fleet: FleetSize | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +87,10 @@ class StackFolder:
     @property
     def environment_file(self) -> Path:
         return self.path / "stack.env"
+
+    @property
+    def autoscaling_file(self) -> Path:
+        return self.path / "autoscaling.yaml"
 
     @property
     def token_file(self) -> Path:
@@ -140,8 +163,12 @@ class StackFolder:
         try:
             fields = json.loads(self.state_file.read_text())
             processes = {name: ProcessRecord(**record) for name, record in fields["processes"].items()}
+            fleet = fields.get("fleet")  # which files of before do not have
             return StackState(
-                stack_id=fields["stack_id"], port_base=int(fields["port_base"]), processes=processes
+                stack_id=fields["stack_id"],
+                port_base=int(fields["port_base"]),
+                processes=processes,
+                fleet=None if fleet is None else FleetSize(**fleet),
             )
         except FileNotFoundError:
             return None

@@ -17,6 +17,7 @@ Examples:
   python -m sweeps ls
   python -m sweeps ls 'codebook-size-*' --json
   python -m sweeps status codebook-size-world-1a2b3c4d
+  python -m sweeps costs codebook-size-world-1a2b3c4d
   python -m sweeps watch codebook-size-world-1a2b3c4d
   python -m sweeps stop codebook-size-world-1a2b3c4d
   python -m sweeps retry codebook-size-world-1a2b3c4d --submit http://127.0.0.1:8265
@@ -87,6 +88,19 @@ def status(name: str, everything: bool, as_json: bool) -> None:
     from sweeps.status_table import print_status
 
     print_status(state, rows=len(state.every) if everything else 20)
+
+
+@main.command(name="costs", epilog=_example("python -m sweeps costs codebook-size-world-1a2b3c4d --json"))
+@click.argument("name")
+@as_json
+def show_costs(name: str, as_json: bool) -> None:
+    """Show what NAME cost: hours and price of each type of node, idle ones included, and of its trials."""
+    from sweeps.costs import costs, print_costs
+    from sweeps.status import read_sweep
+    from zoo.store import open_store
+
+    told = costs(read_sweep(open_store(), name))
+    _print_json(told) if as_json else print_costs(told)
 
 
 @main.command(epilog=_example("python -m sweeps watch codebook-size-world-1a2b3c4d"))

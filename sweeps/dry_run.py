@@ -9,6 +9,7 @@ from sweeps.conduct import Conduct
 from sweeps.errors import SweepError
 from sweeps.estimate import estimate
 from sweeps.estimate_table import print_estimate
+from sweeps.fleet import Fleet
 from sweeps.ledger import Ledger
 from sweeps.plan import SweepPlan, describe_difference
 from sweeps.ray_cluster import connect
@@ -68,7 +69,6 @@ def _capacity(plan: SweepPlan, conduct: Conduct) -> Capacity:
         print(f"{str(error).partition('. ')[0]}: times are for one trial at once, on a CPU.")
         return Capacity(slots=1, gpu_share=0.0)
     try:
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return Capacity.measure(nodes, workers, waits=conduct.parallel is not None)
+        return Capacity.measure(Fleet.look().nodes, workers, waits=conduct.parallel is not None)
     finally:
         ray.shutdown()

@@ -27,7 +27,8 @@ STATES = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED", "unfi
 WRITTEN = "latentact.written"
 # Of what became of a trial.
 LAST_TAGS = tuple(
-    f"latentact.{fact}" for fact in ("attempts", "trained_by", "codebook", "checkpoint", "slot", "reason")
+    f"latentact.{fact}"
+    for fact in ("attempts", "trained_by", "codebook", "checkpoint", "slot", "node_type", "reason")
 )
 # MLflow's own limits are 6,000 and 8,000 characters.
 PARAM_LENGTH, TAG_LENGTH = 500, 2000
@@ -117,8 +118,18 @@ def history_figures(trial: TrialRecord, before: Mapping[str, int]) -> Iterator[F
         yield from epoch_figures(entry, before)
 
 
-def last_figures(trial: TrialRecord) -> Iterator[Figure]:
-    """What a trial came to: `best_...` of its best epoch, its size and speed, and the seconds it took."""
+def last_figures(trial: TrialRecord, workers: str) -> Iterator[Figure]:
+    """What a trial came to: `best_...` of its best epoch, its size and speed, and what it took: seconds, hours of its
+    `workers` (the fewest, where their number changes), USD where a worker's price is known.
+    """
+    at_ms = milliseconds(trial.ended_s)
+    count = float(workers.partition(":")[0])
+    cost = {"worker_hours": trial.seconds / 3600 * count}
+    if trial.usd_per_hour is not None:
+        cost |= {"usd_per_worker_hour": trial.usd_per_hour, "usd": cost["worker_hours"] * trial.usd_per_hour}
+    if trial.seconds and trial.status != "unfinished":
+        for name, value in cost.items():
+            yield name, float(f"{value:.6g}"), trial.epochs, at_ms
     if trial.status not in ("finished", "stopped"):
         return
     best = {
@@ -129,7 +140,7 @@ def last_figures(trial: TrialRecord) -> Iterator[Figure]:
     spent = {"total_seconds": round(trial.seconds, 3)}
     spent |= {f"{stage}/total_seconds": round(seconds, 3) for stage, seconds in trial.stage_seconds.items()}
     for name, value in numbers(best | spent).items():
-        yield valid_name(name), value, trial.epochs, milliseconds(trial.ended_s)
+        yield valid_name(name), value, trial.epochs, at_ms
 
 
 def last_tags(trial: TrialRecord) -> dict[str, str]:
@@ -140,6 +151,7 @@ def last_tags(trial: TrialRecord) -> dict[str, str]:
         trial.codebook,
         trial.checkpoint,
         trial.slot,
+        trial.node_type,
         trial.reason,
     )
     return {key: value for key, value in zip(LAST_TAGS, values, strict=True) if value}

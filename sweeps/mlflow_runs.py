@@ -113,7 +113,10 @@ class SweepRuns:
     def end_trial(self, trial: TrialRecord) -> None:
         """Complete an opened trial's run from its record, close it with what became of it, and let go of it."""
         run = self._runs[trial.identity]
-        figures = [*entries.history_figures(trial, run.before), *entries.last_figures(trial)]
+        figures = [
+            *entries.history_figures(trial, run.before),
+            *entries.last_figures(trial, self.heading.workers),
+        ]
         tags = entries.last_tags(trial)
         for key in run.tags - tags.keys():
             self._client.delete_tag(run.id, key)

@@ -35,7 +35,9 @@ def _conduct_options() -> list[Callable[[Command], Command]]:
         ),
         click.option("--budget-usd", type=float, help="Stop cleanly when so much was spent."),
         click.option(
-            "--usd-per-hour", type=float, help="Price of a worker.  [default: $LATENTACT_USD_PER_HOUR]"
+            "--usd-per-hour",
+            type=float,
+            help="Price of a worker.  [default: $LATENTACT_USD_PER_HOUR, else what the nodes' labels say]",
         ),
         click.option(
             "--hang-after-s",

@@ -102,6 +102,7 @@ class Recorder(Callback):
 
     def _take(self, record: TrialRecord, result: dict[str, Any]) -> None:
         record.seconds = result["trial_seconds"]
+        record.node_type, record.usd_per_hour = result.get("node_type", ""), result.get("usd_per_hour")
         # Rounded here, so that a table says the same now and when it is made from the ledger.
         record.stage_seconds = {k: round(v, 3) for k, v in result["stage_seconds"].items()}
         del record.history[result["history_from"] :]

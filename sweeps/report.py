@@ -188,7 +188,10 @@ def _cost_lines(view: SweepView, spent: Cost) -> list[str]:
         of_it = [f"{share(s / spent.spent_s)} on {name}" for name, s in parts.items() if s > 0]
         of_it.insert(0, f"{share(spent.stage_total('codebook') / spent.spent_s)} of it on codebooks")
         lines.append(f"{', '.join(of_it)}.")
-    if spent.held_usd is not None:
+    if spent.nodes_usd is not None:
+        cost = usd(spent.nodes_usd)
+        lines.append(f"The cluster's nodes cost {cost} over the sessions, idle ones and the head included.")
+    elif spent.held_usd is not None:
         lines.append(
             f"The cluster's places cost {_range(spent.held_usd, usd)} over the sessions, idle time included."
         )

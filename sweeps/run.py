@@ -7,13 +7,13 @@ import os
 import tempfile
 
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.schedulers import TrialScheduler
 
 from sweeps.halt import Halt
 from sweeps.recorder import Recorder
 from sweeps.search import SweepSearch
 from sweeps.tune_trial import GroupTrial
-from sweeps.warm_group import DESK_CPUS
 
 # How often a trial goes on after the loss of its Tune actor, as of the node it ran on.
 _ACTOR_LOSSES = 3
@@ -32,14 +32,24 @@ TUNE_SETTINGS = {
 }
 
 
-def run_trials(search: SweepSearch, scheduler: TrialScheduler, recorder: Recorder, halt: Halt) -> None:
-    """Train what the search gives; returns when all have ended, or have been parked because of `halt`."""
+def run_trials(
+    search: SweepSearch, scheduler: TrialScheduler, recorder: Recorder, halt: Halt, *, desk: dict[str, float]
+) -> None:
+    """Train what the search gives; returns when all have ended, or have been parked because of `halt`.
+
+    `desk` are the resources of what waits with a trial for its workers.
+    """
     os.environ.update(TUNE_SETTINGS)
+    # As it comes, Tune hands the driver's keys to its actors in their runtime environment, which Ray writes into its logs
+    # and shows in its dashboard. Every node has keys of its own.
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+    }
     # Failed trials are reported by the recorder, in a sentence each.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="latentact-sweep-") as scratch, halt.on_signals():
         tune.Tuner(
-            tune.with_resources(GroupTrial, {"cpu": DESK_CPUS}),
+            tune.with_resources(GroupTrial, desk),
             tune_config=tune.TuneConfig(
                 search_alg=search, scheduler=scheduler, num_samples=-1, reuse_actors=True
             ),

@@ -23,6 +23,7 @@ from sweeps.errors import SweepError
 from sweeps.halt import Halt
 from sweeps.ledger import Ledger, TrialRecord
 from sweeps.live import write_live
+from sweeps.node_hours import NodeHours
 from sweeps.patience import PatientStore
 from sweeps.plan import Plan
 from sweeps.progress import Progress
@@ -79,6 +80,9 @@ class Session:
             idle_s=conduct.idle_s,
             train=conduct.train,
         )
+        self.nodes = NodeHours(self.ledger)
+        if conduct.budget.usd is not None and conduct.budget.usd_per_hour is None:
+            self.nodes.require_prices(f"--budget-usd {conduct.budget.usd:g}")
         self.ledger.clear_stop()
         self.ledger.note(
             "session",
@@ -118,6 +122,7 @@ class Session:
         self.slots.close()
         self.tracking.close()
         if kind is None:
+            self.nodes.close()
             self.ledger.compact()
         self.claims.__exit__(kind, error, trace)
         ray.shutdown()
@@ -172,7 +177,8 @@ class Session:
                 if ("sweep", self.plan.name) in gone:
                     return "another driver has taken this sweep over"
             progress.slots = self.slots.count
-            return self.conduct.budget.spent(progress.worker_seconds)
+            self.nodes.look()
+            return self.conduct.budget.spent(progress.worker_seconds, self.nodes.usd())
 
         halt = Halt(self.ledger.stop_asked, used_up)
         recorder = Recorder(
@@ -200,7 +206,7 @@ class Session:
         )
         recorder.search = search
         try:
-            run_trials(search, scheduler, recorder, halt)
+            run_trials(search, scheduler, recorder, halt, desk=self.slots.fleet.desk)
         finally:
             progress.close()
             self._show(progress, now=True)
@@ -221,6 +227,7 @@ class Session:
             "shelves": {stage: self._shelf(stage, name) for stage, name in self._stages(candidate).items()},
             "start_from": self.plan.start_url or None,
             "hang_after_s": self.conduct.hang_after_s,
+            "usd_per_hour": self.conduct.budget.usd_per_hour,
         }
 
     def _shelf(self, stage: str, identity: str) -> str:

@@ -10,15 +10,18 @@ import ray
 
 from sweeps.capacity import Capacity, Workers
 from sweeps.conduct import IDLE_S
+from sweeps.fleet import Fleet
 from sweeps.tune_trial import NAMESPACE
-from sweeps.warm_group import DESK_CPUS, WarmGroup
+from sweeps.warm_group import WarmGroup
 
 # How often the cluster is looked at for nodes that came or went.
 _LOOK_EVERY_S = 10.0
 
 
 class Slots:
-    """As many as fit on the living nodes, or `parallel` where that is given: an autoscaler starts nodes for what waits.
+    """As many as fit on the living nodes, or on those that the cluster's autoscaler may start, or `parallel`.
+
+    What an autoscaler has not started yet waits for its place, and by that makes it start nodes.
 
     Args:
         session: a name that no other driver has; the groups' names begin with it.
@@ -42,15 +45,16 @@ class Slots:
         self._busy: set[str] = set()
         self._looked_s = 0.0
         self._memory = {"gpu_bytes": 0.0, "peak_bytes": 0.0}
-        # A cluster that scales up from nothing has no place yet.
-        self.capacity = Capacity.measure(_nodes(), workers, waits=parallel is not None)
+        self.fleet = Fleet.look()
+        self.capacity = Capacity.measure(self.fleet.nodes, workers, waits=parallel is not None)
 
     @property
     def count(self) -> int:
         """How many trials may run at once, now."""
         if time.monotonic() - self._looked_s > _LOOK_EVERY_S:
             self._looked_s = time.monotonic()
-            self.capacity = Capacity.measure(_nodes(), self._workers, **self._memory, waits=True)
+            self.fleet = Fleet.look()
+            self.capacity = Capacity.measure(self.fleet.nodes, self._workers, **self._memory, waits=True)
         return self._parallel or self.capacity.slots
 
     def learn(self, gpu_bytes: float, peak_bytes: float) -> None:
@@ -71,12 +75,14 @@ class Slots:
                 continue
             self._busy.add(name)
             if name not in self._groups:
+                desk = dict(self.fleet.desk)
                 self._groups[name] = (
                     ray.remote(WarmGroup)
                     .options(
                         name=name,
                         namespace=NAMESPACE,
-                        num_cpus=DESK_CPUS,
+                        num_cpus=desk.pop("CPU", 0),
+                        resources=desk,
                         max_restarts=-1,
                         max_concurrency=1000,
                     )
@@ -103,7 +109,3 @@ class Slots:
         """Give all places back."""
         for group in self._groups.values():
             group.close.remote()
-
-
-def _nodes() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -37,6 +37,8 @@ class TrialRecord:
     slot: str = ""  # the place on the cluster, and the time (Unix, s), of the last attempt
     began_s: float = 0.0
     ended_s: float = 0.0
+    node_type: str = ""  # of the last attempt, as the node's labels say
+    usd_per_hour: float | None = None  # of one of its workers there; None: nobody knows
     reason: str = ""  # why it failed, or what else is to be known of it
     sweep: str = ""  # that trained it
     # Every epoch of every stage: stage, epoch, epochs, loss, seconds, at_s (Unix time), figures, "system/..." numbers.
@@ -46,6 +48,10 @@ class TrialRecord:
     @property
     def mpjpe_cm(self) -> float:
         return self.metrics.get("mpjpe_cm", float("nan"))
+
+    def usd(self, workers: float) -> float | None:
+        """What its training cost, at the price of the last attempt's place; None where nobody knows."""
+        return None if self.usd_per_hour is None else self.seconds / 3600 * workers * self.usd_per_hour
 
     def has_ended(self, *, retry_failed: bool) -> bool:
         """Whether nothing is left to train; a failed trial is tried again where that is asked for."""
@@ -84,6 +90,8 @@ def to_ending(trial: TrialRecord, sweep: str) -> dict[str, Any]:
         "slot": trial.slot,
         "began_s": round(trial.began_s, 3),
         "ended_s": round(trial.ended_s, 3),
+        "node_type": trial.node_type,
+        "usd_per_hour": trial.usd_per_hour,
         "reason": trial.reason,
     }
 
@@ -101,6 +109,8 @@ def take_over(trial: TrialRecord, ending: dict[str, Any]) -> None:
     trial.slot = sys.intern(ending.get("slot", ""))
     trial.began_s = ending.get("began_s", 0.0)
     trial.ended_s = ending.get("ended_s", 0.0)
+    trial.node_type = sys.intern(ending.get("node_type", ""))
+    trial.usd_per_hour = ending.get("usd_per_hour")
     trial.reason = ending["reason"]
     trial.sweep = sys.intern(ending["sweep"])
 

@@ -19,9 +19,8 @@ import ray
 
 from trainables.ray_train import run_group
 
-# Of a CPU core: a desk only waits, but Ray gives nothing away for nothing.
-DESK_CPUS = 0.01
-# How often a trial is begun again after the death of its workers.
+# How often a trial is begun again after the death of its workers, without having come further than ever before. One that
+# has may lose its nodes again and again: Ray Train and the recorder give up in the end.
 _RETRIES = 1
 # An epoch that takes so many times the longest one before it is not under way any more.
 _HANGS = 10.0
@@ -36,13 +35,14 @@ class _Job:
     outcome: dict[str, Any] | None = None
     attempt: int = -1  # life of the group in which workers took it
     retries: int = 0
+    reached: int = 0  # epochs, of all stages, that were reported
     # Monotonic time of the workers' last sign; 0: none has taken it, or they wait for an answer.
     sign_s: float = 0.0
     longest_s: float = 0.0
 
 
 class WarmGroup:
-    """Serves one slot. To be made with `ray.remote(WarmGroup).options(num_cpus=DESK_CPUS, max_restarts=-1, ...)`."""
+    """Serves one slot. To be made with `ray.remote(WarmGroup).options(max_restarts=-1, ...)`."""
 
     def __init__(
         self,
@@ -166,6 +166,9 @@ class WarmGroup:
                 return "stop"
             job.longest_s = max(job.longest_s, time.monotonic() - job.sign_s)
             job.sign_s = 0.0
+            reached = told.get("history_from", 0) + len(told.get("history", ()))
+            if reached > job.reached:
+                job.reached, job.retries = reached, 0
             job.report, job.seen = told, False
             self._changed.notify_all()
             await self._changed.wait_for(

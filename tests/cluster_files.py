@@ -18,6 +18,11 @@ ANSWERS = {
     "<AMI>": "ami-0123456789abcdef0",
     "<VM_IMAGE>": "common-cu128-v20261101",
     "<IMAGE>": DIGEST,
+    "<HEAD>": "10.0.0.10",
+    "<WORKERS>": "10.0.0.11, 10.0.0.12",
+    "<USER>": "me",
+    "<KEY>": "~/.ssh/latentact-fleet",
+    "<MLFLOW>": "https://mlflow.example.org",
 }
 
 

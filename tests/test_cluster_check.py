@@ -44,6 +44,7 @@ def test_a_file_as_shipped_has_no_error_and_says_what_to_fill_in(name: str) -> N
 
 OPEN = "IpPermissions: [{FromPort: 8265, ToPort: 8265, IpProtocol: tcp, IpRanges: [{CidrIp: 0.0.0.0/0}]}]"
 MISTAKES = [
+    ("a node that costs nobody knows what", "aws.yaml", 'usd-per-hour: "0.9776"', "usd: 1", "l4_spot.labels"),
     ("a misspelled field", "aws.yaml", "idle_timeout_minutes:", "idle_timeout_minute:", "Ray refuses it"),
     ("a head type that is not there", "aws.yaml", "head_node_type: head", "head_node_type: haed", "Ray refuses it"),
     ("no provider", "aws.yaml", "\nprovider:", "\nprovided:", "Ray refuses it"),

@@ -69,7 +69,7 @@ MISTAKES = [
     ("a service that is not there", "compose.yaml", "database: {condition", "databse: {condition", "databse"),
     ("an open port", "compose.yaml", '"127.0.0.1:5000:5000"', '"5000:5000"', "open on every address"),
     ("an open port, said aloud", "compose.yaml", '"127.0.0.1:8333:8333"', '"0.0.0.0:8333:8333"', "open on every address"),
-    ("an unpinned image", "compose.yaml", "postgres:17.6-bookworm", "postgres", "another image tomorrow"),
+    ("an unpinned image", "compose.yaml", "postgres:15.14-bookworm", "postgres", "another image tomorrow"),
     ("a password in the environment", "compose.yaml", "POSTGRES_PASSWORD_FILE: /run/secrets/postgres_password",
      "POSTGRES_PASSWORD: hunter2", "a secret in the environment"),
     ("root", "compose.yaml", 'user: "1000:1000"', 'user: "0:0"', "it runs as root"),
@@ -159,14 +159,14 @@ def test_what_a_job_of_this_checkout_uploads_is_under_a_megabyte_and_complete() 
         [sys.executable, "-m", "cluster.job_package"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     package = ROOT / result.stdout.strip()
-    assert package.stat().st_size < MAX_UPLOAD_BYTES / 2, "half of it is there for what is still to come"
+    assert package.stat().st_size < MAX_UPLOAD_BYTES
     assert "trainables/" in result.stderr and "uploaded" in result.stderr
     with tarfile.open(package) as archive:
         packed = set(archive.getnames())
     rooms = {
         path.relative_to(ROOT).as_posix()
         for room in ("zoo", "sweeps", "trainables")
-        for path in (ROOT / room).glob("*.py")
+        for path in (ROOT / room).rglob("*.py")
     }
     assert rooms <= packed and "pyproject.toml" in packed
     assert not {name.split("/")[0] for name in packed} & {

@@ -333,7 +333,6 @@ def test_a_budget_says_which_limit_was_reached() -> None:
     [
         ({"gpu_hours": 0.0}, "--budget-gpu-hours 0: give a number above zero"),
         ({"usd": float("nan")}, "--budget-usd nan"),
-        ({"usd": 5.0}, "nobody knows what a worker costs; give --usd-per-hour"),
     ],
 )
 def test_a_budget_that_cannot_be_kept_is_refused(limits: dict[str, Any], says: str) -> None:

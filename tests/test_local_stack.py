@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
-import psutil
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -21,38 +20,8 @@ from botocore.exceptions import ClientError
 from cluster import process
 from cluster.environment import tool_environment
 from cluster.ports import Ports, check_free
-from cluster.state import StackError, StackFolder
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def free_base() -> int:
-    """A port base whose ports are all free now."""
-    for base in range(22000, 22700, 40):
-        ports = Ports(base)
-        try:
-            for server in ("object-store", "mlflow", "ray"):
-                check_free(server, ports.of_server(server))
-            return base
-        except StackError:
-            continue
-    pytest.fail("no free ports")
-
-
-def cluster_local(command: str, home: Path, base: int, **variables: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "AWS_", "MLFLOW_"))
-    }
-    environment |= {"LATENTACT_HOME": str(home), "LATENTACT_PORT_BASE": str(base), **variables}
-    return subprocess.run(
-        [sys.executable, "-m", "cluster.local", command],
-        cwd=ROOT,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+from cluster.state import StackFolder
+from tests.local_stack import cluster_local, free_base, members
 
 
 def s3(environment: dict[str, str], *, secret: str | None = None):
@@ -87,21 +56,6 @@ def stack(home: Path, base: int) -> Iterator[dict[str, str]]:
         cluster_local("down", home, base)
 
 
-def mark_of(home: Path) -> str:
-    return json.loads((home / "state.json").read_text())["stack_id"]
-
-
-def members(home: Path) -> list[int]:
-    found = []
-    for candidate in psutil.process_iter():
-        try:
-            if candidate.environ().get("LATENTACT_STACK_MEMBER", "").startswith(mark_of(home)):
-                found.append(candidate.pid)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
 @pytest.mark.slow
 class TestStack:
     def test_up_again_keeps_what_runs(self, stack: dict[str, str], home: Path, base: int) -> None:
@@ -111,15 +65,6 @@ class TestStack:
         assert result.stdout.count("was running") == 3
         assert (home / "state.json").read_text() == before
         assert cluster_local("status", home, base).returncode == 0
-
-    def test_everything_listens_on_127_0_0_1_alone(self, stack: dict[str, str], home: Path) -> None:
-        ours = set(members(home))
-        listening = {
-            connection.laddr.ip
-            for connection in psutil.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN and connection.pid in ours
-        }
-        assert listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}, listening
 
     def test_store_takes_its_own_key_only(self, stack: dict[str, str]) -> None:
         s3(stack).put_object(Bucket="zoo", Key="kept.txt", Body=b"kept")
@@ -177,7 +122,7 @@ class TestStack:
 
     def test_secrets_are_the_owners_alone(self, stack: dict[str, str], home: Path) -> None:
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
-        for name in ("secrets.json", "ray_token", "stack.env", "state.json"):
+        for name in ("secrets.json", "ray_token", "store_certificate.pem", "stack.env", "state.json"):
             assert stat.S_IMODE((home / name).stat().st_mode) == 0o600, name
         assert not re.search(stack["AWS_SECRET_ACCESS_KEY"], (home / "logs" / "object-store.log").read_text())
 
@@ -210,7 +155,7 @@ class TestStack:
             assert len(members(home)) > 5
             result = cluster_local("down", home, base)
             assert result.returncode == 0, result.stderr
-            assert members(home) == []
+            assert not members(home)
             assert bystander.poll() is None
             assert not (StackFolder(home).ray / "ray_current_cluster").exists()
             assert cluster_local("status", home, base).returncode == 1

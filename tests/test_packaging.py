@@ -107,24 +107,6 @@ def test_sweep_is_a_real_job_and_can_be_another_command(tmp_path: Path) -> None:
     assert "cluster.local up" in result.stdout and "trainables.prepare world" in result.stdout
 
 
-@pytest.mark.slow
-def test_uploaded_working_folder_is_small(tmp_path: Path) -> None:
-    """What `ray job submit --working-dir .` packs of a checkout: no tests, no .git, no environment."""
-    from ray._private.runtime_env.packaging import create_package
-
-    package = tmp_path / "package.zip"
-    create_package(
-        str(ROOT), package, excludes=[".git", ".venv"], include_gitignore=True, include_parent_dir=False
-    )
-    listing = subprocess.run(
-        [sys.executable, "-m", "zipfile", "-l", str(package)], capture_output=True, text=True, check=True
-    ).stdout
-    # Ray does not compress it. Importers are in it, for an import can be a job too.
-    assert package.stat().st_size < 2_000_000
-    assert "sweeps/codebook_size.py" in listing and "trainables/" in listing
-    assert "tests/" not in listing and "requirements.lock" not in listing
-
-
 def link_torch(target: Path) -> None:
     """Let an environment have this one's torch, so that the test does not install it once more."""
     here = Path(sysconfig.get_path("purelib"))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -13,7 +15,7 @@ from tests.tiny_clips import tiny_clips
 from tests.tiny_trials import tiny
 from trainables.clips import read_clips
 from trainables.code_table import CodeTables
-from trainables.collective import sum_gradients
+from trainables.collective import sum_gradients, talk_over
 from trainables.hand import load_hand
 from trainables.latentact import LatentAct
 from trainables.stages import fit_statistics
@@ -137,3 +139,16 @@ def test_a_gradient_that_one_rank_lacks_is_the_other_ranks(trained: Path) -> Non
     for rank in (0, 1):
         first, second, third = torch.load(trained / f"gradients-{rank}.pt", weights_only=True)
         assert first.tolist() == [1.0, 1.0] and second.tolist() == [2.0, 2.0] and third is None
+
+
+def test_ranks_talk_over_the_interface_of_the_node_s_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "x")  # restored after the test
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME")
+    talk_over("192.0.2.1")  # kept for examples: no interface has it
+    assert "GLOO_SOCKET_IFNAME" not in os.environ
+    talk_over("127.0.0.1")
+    interface = psutil.net_if_addrs()[os.environ["GLOO_SOCKET_IFNAME"]]
+    assert "127.0.0.1" in [each.address for each in interface]
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "named-by-the-user")
+    talk_over("127.0.0.1")
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "named-by-the-user"

@@ -118,6 +118,31 @@ def test_stop_ends_the_children_that_outlived_their_server(tmp_path: Path) -> No
     assert process.stop(record, member, patience_s=5) == 0
 
 
+def test_stop_ends_those_of_ray_that_have_written_their_title_over_the_mark(tmp_path: Path) -> None:
+    """As its agents do, which outlive a killed head for a while; others of the same session are left alone."""
+    server = (
+        "import subprocess\n"
+        "for name in ('ray::Agent', 'other'):\n"
+        "    started = subprocess.Popen([name, '200'], executable='/bin/sleep', env={})\n"
+        "print(started.pid, flush=True)"
+    )
+    member = f"test-{os.getpid()}:titled"
+    record = process.start(
+        [sys.executable, "-c", server], member=member, environment=dict(os.environ), log=tmp_path / "log"
+    )
+    deadline = time.monotonic() + 20
+    while process.is_alive(record) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    other = psutil.Process(int((tmp_path / "log").read_text()))
+    try:
+        assert not process.is_alive(record)
+        assert process.stop(record, member, patience_s=5) == 1
+        assert other.is_running()
+        assert process.stop(record, member, patience_s=5) == 0
+    finally:
+        other.kill()
+
+
 def test_stop_kills_what_does_not_obey(tmp_path: Path) -> None:
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(200)"
     member = f"test-{os.getpid()}:deaf"

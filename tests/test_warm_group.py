@@ -178,6 +178,29 @@ async def test_a_trial_whose_workers_died_is_begun_again_once(cluster: Cluster) 
 
 
 @in_a_loop
+async def test_a_trial_that_comes_further_each_time_may_lose_its_workers_again_and_again(
+    cluster: Cluster,
+) -> None:
+    async with cluster.group() as group:
+        await group.train(spec("a"))
+        # As on nodes of a spot market: the first epochs of an attempt were reported before.
+        for attempt, reached in enumerate((2, 3, 5, 6)):
+            assert await soon(group.take(f"worker {attempt}", "")) == spec("a")
+            answer = await reported(group, "a", {"history_from": 1, "history": [{}] * (reached - 1)})
+            asking = asyncio.create_task(group.next("a"))
+            assert await soon(answer) == "go"
+            await group.died("RayActorError: the actor's node was terminated unexpectedly")
+            assert await still_waits(asking)
+            asking.cancel()
+        assert await soon(group.take("last worker", "")) == spec("a")
+        answer = await reported(group, "a", {"history_from": 5, "history": [{}]})
+        await group.died("RuntimeError: killed")
+        failure = "its workers died 2 times; last: RuntimeError: killed"
+        assert await soon(group.next("a")) == {"outcome": {"failure": failure, "kind": "error"}}
+        await soon(answer)
+
+
+@in_a_loop
 async def test_the_first_report_of_new_workers_replaces_what_the_dead_ones_said(cluster: Cluster) -> None:
     async with cluster.group() as group:
         await group.train(spec("a"))

@@ -26,9 +26,10 @@ from ray.tune.execution import experiment_state, tune_controller
 from ray.tune.experiment import Experiment
 from ray.tune.search import SearchGenerator
 
-from sweeps import halt, ledger_pages, progress, recorder, search, session, slots, time_left
+from sweeps import fleet, halt, ledger_pages, progress, recorder, search, session, slots, time_left
 from sweeps.capacity import Capacity
 from sweeps.conduct import Conduct
+from sweeps.node_hours import NodeHours
 from sweeps.plan import SweepPlan
 from sweeps.run import TUNE_SETTINGS
 from sweeps.session import Session
@@ -176,7 +177,15 @@ class VirtualSlots(Slots):
         self._busy = set()
         self._memory = {"gpu_bytes": 0.0, "peak_bytes": 0.0}
         self._looked_s = math.inf  # never: there is no cluster
+        self.fleet = fleet.Fleet((), scales=False)
         self.capacity = Capacity(count, 0.0)
+
+
+class NoNodes(NodeHours):
+    """Virtual workers are on no node that costs anything."""
+
+    def _count(self, seconds: float) -> None:
+        pass
 
 
 class VirtualSession(Session):
@@ -193,6 +202,7 @@ class VirtualSession(Session):
         self.ledger.clear_stop()
         self.ledger.note("session", slots=self._count, device="cpu", workers="1", nodes=1, usd_per_hour=None)
         self.tracking = Tracking(None, self.plan, {})
+        self.nodes = NoNodes(self.ledger)
         return self
 
 
@@ -205,13 +215,15 @@ class Fleet:
         self.controller: Any = None
         self.saving_s = 0.0  # what Tune's last writing took
 
-    def run_trials(self, searcher: Any, scheduler: Any, follower: Any, stop: Any) -> None:
+    def run_trials(
+        self, searcher: Any, scheduler: Any, follower: Any, stop: Any, *, desk: dict[str, float]
+    ) -> None:
         with (
             tempfile.TemporaryDirectory(prefix="virtual-fleet-") as scratch,
             # Otherwise below the folder of a Ray that runs.
             patch.object(storage, "_get_ray_train_session_dir", lambda: scratch),
         ):
-            trainable = tune.with_resources(GroupTrial, {"cpu": 0.01})
+            trainable = tune.with_resources(GroupTrial, desk)
             experiment = Experiment(
                 "fleet",
                 trainable,

@@ -1,7 +1,8 @@
-"""The three collectives that training needs; each is the identity in a single process."""
+"""The three collectives that training needs, each the identity in a single process, and the network they go over."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 import torch
@@ -41,3 +42,17 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
     *sums, count = flat.split([*(g.numel() for g in gradients), len(needed)])
     for parameter, part, ranks in zip(parameters, sums, count.tolist(), strict=True):
         parameter.grad = part.view_as(parameter) if ranks else None
+
+
+def talk_over(address: str) -> None:
+    """Have gloo use the network interface that has this address of the host; to be called before it starts.
+
+    By itself it takes the address that the host's own name leads to. On Debian that is 127.0.1.1, and ranks on two hosts
+    wait for each other for ever. Where the user has named an interface, or none has the address, nothing is changed.
+    """
+    import psutil
+
+    for name, addresses in psutil.net_if_addrs().items():
+        if any(each.address == address for each in addresses):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+            return

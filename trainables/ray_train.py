@@ -22,7 +22,9 @@ import ray
 import ray.train
 from ray.train import FailureConfig, RunConfig, ScalingConfig, UserCallback
 from ray.train.collective import broadcast_from_rank_zero
-from ray.train.torch import TorchTrainer, get_device
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+
+from trainables.node_labels import place
 
 if TYPE_CHECKING:
     from trainables.clips import Clips
@@ -62,6 +64,7 @@ def run_group(
     TorchTrainer(
         functools.partial(_serve, train),
         train_loop_config={"desk": desk},
+        torch_config=_NodeNetworkConfig(),
         scaling_config=ScalingConfig(
             num_workers=workers,  # type: ignore[arg-type]  # a pair makes it elastic
             use_gpu=resources.get("GPU", 0) > 0,
@@ -74,6 +77,26 @@ def run_group(
             failure_config=FailureConfig(max_failures=_RESTARTS),
         ),
     ).fit()
+
+
+class _NodeNetwork(TorchConfig().backend_cls):  # type: ignore[misc]
+    """The workers of a group talk over the network that Ray's nodes talk over."""
+
+    def on_start(self, worker_group: Any, backend_config: TorchConfig) -> None:
+        worker_group.execute(_talk_over_own_address)
+        super().on_start(worker_group, backend_config)
+
+
+class _NodeNetworkConfig(TorchConfig):
+    @property
+    def backend_cls(self) -> type[_NodeNetwork]:
+        return _NodeNetwork
+
+
+def _talk_over_own_address() -> None:
+    from trainables.collective import talk_over
+
+    talk_over(ray.util.get_node_ip_address())
 
 
 class _Deaths(UserCallback):
@@ -209,7 +232,7 @@ class _Report:
     stage's epochs as far as they are part of the result (`stage_seconds`), the figures of every epoch not yet told of
     (`history`, beginning at `history_from`), the `checkpoint` that counts, and once the predictor trains:
     `predictor_epoch`, all figures of the best epoch so far (`best`; its weights are the ones kept) and (epoch,
-    mpjpe_cm) of every epoch (`curve`).
+    mpjpe_cm) of every epoch (`curve`). `node_type` and `usd_per_hour` (of a worker, or None) say where it is trained.
     """
 
     def __init__(
@@ -229,6 +252,7 @@ class _Report:
             self._state |= json.loads((resume_from / _REPORT_FILE).read_text())
             self._state["checkpoint"] = folder
         self._before_s = self._state["trial_seconds"]
+        self._place = _place(job.get("usd_per_hour"))
         self._begun = self._saved = time.monotonic()
         self._silent = True
         self._told_of = 0  # entries of the history
@@ -283,13 +307,19 @@ class _Report:
         """The state, of its history what the desk has not been told: all of it first, since an attempt before this one
         may have told nobody."""
         first, self._told_of = self._told_of, len(self._state["history"])
-        told = {"history_from": first, "history": self._state["history"][first:]}
+        told = {"history_from": first, "history": self._state["history"][first:], **self._place}
         return self._state | told
 
     def repeat_if_silent(self) -> None:
         """A trial cut off between its last checkpoint and its end has nothing left to train: say again what it came to."""
         if self._silent and self._rank == 0:
             ray.get(self._desk.report.remote(self._identity, self._told()))
+
+
+def _place(usd_per_hour: float | None) -> dict[str, Any]:
+    context = ray.get_runtime_context()
+    (node,) = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
+    return place(node, context.get_assigned_resources(), usd_per_hour)
 
 
 def _system() -> dict[str, float]:
