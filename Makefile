@@ -27,13 +27,14 @@ IS_311 := import sys; sys.exit(sys.version_info[:2] != (3, 11))
 
 # One thing after another, whatever -j says.
 .NOTPARALLEL:
-.PHONY: help install up status stop data sweep test lint lock viewer wheel clean
+.PHONY: help install up status stop data sweep test fleet-test lint lock viewer pictures wheel clean
 
 help:
 	@echo 'make sweep    install, start the stack, prepare data, sweep, publish the best model'
 	@echo 'make test     lint, types and all tests'
 	@echo 'make up       start the one-machine stack; make status shows it, make stop ends it (its state stays)'
 	@echo 'make lint     ruff and mypy only;  make wheel  builds dist/*.whl;  make lock  renews requirements.lock'
+	@echo 'make fleet-test  rehearse a fleet of machines of your own (root on Linux, sshd, rsync)'
 	@echo 'make viewer   rebuild the script of the viewer (Node and npm); make pictures  those of README and docs'
 	@echo 'make clean    remove what make has built here; the state in $(LATENTACT_HOME) stays'
 
@@ -92,6 +93,10 @@ test: lint
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n 2 --dist loadfile -m 'not slow'
 	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m slow
 
+# Machines of one's own, as network namespaces: ray up over ssh, sweeps, ray down. Part of `make test` too.
+fleet-test: install
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -m fleet tests/test_fleet.py
+
 wheel: install
 	$(PY) -m build --wheel --no-isolation
 
@@ -112,6 +117,10 @@ viewer:
 	cp zoo/viewer_assets/package.json zoo/viewer_assets/package-lock.json build/viewer/
 	npm ci --prefix build/viewer --ignore-scripts --no-audit --no-fund
 	NODE_PATH=$(CURDIR)/build/viewer/node_modules node zoo/viewer_assets/build.mjs zoo/viewer_assets/viewer.min.js
+
+# From what `make sweep` has left; Chromium takes them.
+pictures: up data
+	$(PY) -m tests.pictures docs/pictures
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
