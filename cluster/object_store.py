@@ -44,7 +44,7 @@ def object_store(folder: StackFolder, ports: Ports, host: str = "127.0.0.1") -> 
     environment = {
         # Without credentials in its environment it would accept any key, and readers without one.
         **server_environment(folder, ports),
-        **door_environment(folder),
+        **door_environment(folder.path / "store_certificate.pem", folder.s3_keys()[1]),
         "WEED_FILER_OPTIONS_S3_EMPTY_FOLDER_CLEANUP_DELAY": "1s",
         # It grows to 700 MB otherwise. A limit of 200 MB is too near to what it holds when idle: its
         # garbage collector then took 14% of a core for ever, against 0.4% with this one.

@@ -44,7 +44,10 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$secrets/ray_token"
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head_node=${nodes[0]}
 head_ip=$(srun --overlap --nodes=1 --ntasks=1 --nodelist="$head_node" hostname --ip-address | awk '{ print $1 }')
-sizes=(--num-cpus="${SLURM_CPUS_PER_TASK:-1}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}")
+# `python -m sweeps costs` counts nodes by their partition; what one costs only --usd-per-hour says.
+partition=${SLURM_JOB_PARTITION:-slurm}
+node=(--num-cpus="${SLURM_CPUS_PER_TASK:-1}" --num-gpus="${SLURM_GPUS_ON_NODE:-0}"
+    --labels="latentact/node-type=${partition//[^A-Za-z0-9._-]/-}")
 
 steps=()
 finish() {
@@ -60,7 +63,7 @@ echo "head: $head_node ($head_ip:$ray_port), ${#nodes[@]} nodes"
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$head_node" \
     ray start --head --block --node-ip-address="$head_ip" --port="$ray_port" \
     --dashboard-host=127.0.0.1 --dashboard-port="$dashboard_port" --ray-client-server-port=$((ray_port + 3)) \
-    "${ports[@]}" "${sizes[@]}" &
+    "${ports[@]}" "${node[@]}" &
 steps+=($!)
 
 # The batch script runs on the first node, so that the dashboard's loopback address is its own.
@@ -78,7 +81,7 @@ ray job list > /dev/null
 if [[ ${#nodes[@]} -gt 1 ]]; then
     others=$(IFS=, && echo "${nodes[*]:1}")
     srun --overlap --nodes=$((${#nodes[@]} - 1)) --ntasks=$((${#nodes[@]} - 1)) --ntasks-per-node=1 \
-        --nodelist="$others" ray start --block --address="$head_ip:$ray_port" "${ports[@]}" "${sizes[@]}" &
+        --nodelist="$others" ray start --block --address="$head_ip:$ray_port" "${ports[@]}" "${node[@]}" &
     steps+=($!)
 fi
 

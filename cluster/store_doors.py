@@ -2,13 +2,21 @@
 
 SeaweedFS's master, volume server and filer talk to each other through ports of their own. As it comes, these obey every
 program on the machine: a stranger reads and writes objects at the filer, and one GET to the master deletes all of them.
+
+    python -m cluster.store_doors weed mini ...     # becomes this command, with its doors closed
+
+(-disableHttp is added. The store's keys are in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, as SeaweedFS wants them.)
 """
 
 import datetime
 import hashlib
 import hmac
+import os
+import sys
+from pathlib import Path
 
-from cluster.state import StackFolder
+from cluster.process import find_binary
+from cluster.state import StackError, StackFolder
 
 # Without them master and filer speak gRPC alone.
 DOOR_OPTIONS = ["-disableHttp"]
@@ -17,16 +25,14 @@ _SPEAKERS = ("MASTER", "VOLUME", "FILER", "S3", "ADMIN", "WORKER", "CLIENT")
 _TICKETS = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
 
 
-def door_environment(folder: StackFolder) -> dict[str, str]:
+def door_environment(certificate: Path, secret_key: str) -> dict[str, str]:
     """Variables that make the store's parts ask each other for a certificate (gRPC) and a signed ticket (HTTP).
 
-    The certificate and its key are one file, `store_certificate.pem` (0600), made at the first call; the signing keys
-    come from the store's secret key.
+    The certificate and its key are one file (0600), made at the first call; the signing keys come from the store's
+    secret key.
     """
-    certificate = folder.path / "store_certificate.pem"
     if not certificate.exists():
-        folder.write_private(certificate, _self_signed())
-    _, secret_key = folder.s3_keys()
+        StackFolder.write_private(certificate, _self_signed())
     settings = {
         f"{ticket}_KEY": hmac.new(secret_key.encode(), ticket.encode(), hashlib.sha256).hexdigest()
         for ticket in _TICKETS
@@ -64,3 +70,19 @@ def _self_signed() -> str:
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return (certificate.public_bytes(serialization.Encoding.PEM) + private).decode()
+
+
+def main(command: list[str]) -> None:
+    """Never returns. Raises StackError where something is missing."""
+    secret_key = os.environ.get("AWS_SECRET_ACCESS_KEY")
+    if len(command) < 2 or not secret_key:
+        raise StackError("a command such as `weed mini -dir=...`, and AWS_SECRET_ACCESS_KEY, are needed")
+    environment = door_environment(Path.home() / ".store_certificate.pem", secret_key)
+    os.execve(find_binary(command[0]), [*command, *DOOR_OPTIONS], {**os.environ, **environment})
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except StackError as error:
+        sys.exit(f"error: {error}")

@@ -115,10 +115,12 @@ def backup(database: TeamDatabase, folder: Path, to: str) -> tuple[str, BackupRe
     return to, record
 
 
-def restore(database: TeamDatabase, folder: Path, source: str, *, replace: bool = False) -> BackupRecord:
+def restore(
+    database: TeamDatabase, folder: Path, source: str, *, replace: bool = False
+) -> tuple[BackupRecord, str]:
     """Put a backup into an empty database, and compare what is there then with the record. Raises StackError.
 
-    `replace` empties a database that is not, after a backup of it in `folder`.
+    `replace` empties a database that is not, after a backup of it in `folder`, whose name is returned beside the record.
     """
     with tempfile.TemporaryDirectory(dir=folder, prefix=".restore-") as temporary:
         file, beside = Path(source), Path(f"{source}.json")
@@ -135,11 +137,11 @@ def restore(database: TeamDatabase, folder: Path, source: str, *, replace: bool 
                 f"install mlflow=={record.mlflow} first"
             )
         database.check_alone("a restore")
-        _empty(database, folder, replace=replace)
+        kept = _empty(database, folder, replace=replace)
         # All of it or nothing, and owned by the role that connects, whatever it was called before.
         database.run(
             "pg_restore", "--single-transaction", "--exit-on-error", "--no-owner", "--no-acl", str(file),
-            doing=f"restoring {source}",
+            doing=f"restoring {source}", remedy=f"what was there before is in {kept}" if kept else "",
         )  # fmt: skip
     with database.connect() as connection:
         found, rows = revisions_of(connection), database.counts(connection)
@@ -149,14 +151,15 @@ def restore(database: TeamDatabase, folder: Path, source: str, *, replace: bool 
         raise StackError(
             f"{database} does not hold what {source} records, in {', '.join(sorted(wrong)) or found}"
         )
-    return record
+    return record, kept
 
 
 def _dump(database: TeamDatabase, file: Path) -> BackupRecord:
     with database.connect(isolation="REPEATABLE READ") as connection:
         revisions = revisions_of(connection)
         if revisions.schema in ("empty", "foreign"):
-            raise StackError(f"{database} holds no MLflow to back up: its tables are {revisions.tables[:5]}")
+            shown = ", ".join(revisions.tables[:5]) or "there are none"
+            raise StackError(f"{database} holds no MLflow to back up, by its tables: {shown}")
         snapshot, version = (
             str(connection.execute(sqlalchemy.text(question)).scalar_one())
             for question in ("select pg_export_snapshot()", "show server_version")
@@ -186,11 +189,14 @@ def _dump(database: TeamDatabase, file: Path) -> BackupRecord:
     )
 
 
-def _empty(database: TeamDatabase, folder: Path, *, replace: bool) -> None:
-    """Make sure that the database is empty. Raises StackError where that is not asked for."""
+def _empty(database: TeamDatabase, folder: Path, *, replace: bool) -> str:
+    """Make sure that the database is empty; the name of a backup of what was in it, "" for nothing.
+
+    Raises StackError where that is not asked for.
+    """
     revisions = database.revisions()
     if revisions.schema == "empty":
-        return
+        return ""
     if revisions.schema == "foreign":
         shown = ", ".join(revisions.tables[:5])
         raise StackError(
@@ -203,12 +209,13 @@ def _empty(database: TeamDatabase, folder: Path, *, replace: bool) -> None:
             f"{database} is not empty ({rows.get('runs', 0)} runs, {rows.get('registered_models', 0)} models): "
             "name an empty one with --database (`createdb`), or --replace it, which makes a backup of it first"
         )
-    backup(database, folder, str(folder / f"before-restore-{utc_stamp()}.dump"))
+    kept, _ = backup(database, folder, str(folder / f"before-restore-{utc_stamp()}.dump"))
     with database.connect() as connection:
         # Each kind after those that may hold on to it.
         for question in _WHAT_IS_LEFT:
             for statement in connection.execute(sqlalchemy.text(question)).scalars().all():
                 connection.execute(sqlalchemy.text(statement))
+    return kept
 
 
 def _client() -> Any:

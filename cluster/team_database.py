@@ -81,6 +81,8 @@ class TeamDatabase:
 
     def __init__(self, url: str, passfile: Path | None) -> None:
         self.url, self.passfile = parse(url), passfile
+        if importlib.util.find_spec("psycopg2") is None:
+            raise StackError("psycopg2 is missing: `make install`, or `pip install 'latentact-zoo[cluster]'`")
         arguments = {"connect_timeout": str(_CONNECT_S)} | ({"passfile": str(passfile)} if passfile else {})
         self._engine = sqlalchemy.create_engine(
             self.sqlalchemy_url, connect_args=arguments, poolclass=sqlalchemy.pool.NullPool
@@ -145,10 +147,12 @@ class TeamDatabase:
             for name in sorted(sqlalchemy.inspect(connection).get_table_names())
         }
 
-    def run(self, program: str, *arguments: str, doing: str, file: Path | None = None) -> None:
+    def run(
+        self, program: str, *arguments: str, doing: str, file: Path | None = None, remedy: str = ""
+    ) -> None:
         """Run one of PostgreSQL's programs on this database; `file` is what it writes, whose size is told meanwhile.
 
-        Raises StackError with its words where it fails.
+        Raises StackError with its words where it fails, and the `remedy`.
         """
         path = shutil.which(program)
         if path is None:
@@ -175,7 +179,8 @@ class TeamDatabase:
                     if file is not None and file.exists():
                         status.update(f"{doing}: {file.stat().st_size / 1e6:.0f} MB")
         if process.returncode != 0:
-            raise StackError(f"`{program}` failed on {self}: {' '.join(words.split())[-2000:]}")
+            told = " ".join(words.split())[-2000:]
+            raise StackError(f"`{program}` failed on {self}: {told}" + (f"; {remedy}" if remedy else ""))
 
     def environment(self) -> dict[str, str]:
         """What a process needs beside the address to reach the database."""

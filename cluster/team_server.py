@@ -170,8 +170,10 @@ def restore_command(
     folder: TeamFolder, database: str | None, password_file: str | None, source: str, replace: bool
 ) -> None:
     reached = folder.database(database, password_file)
-    record = team_backup.restore(reached, folder.backups, source, replace=replace)
+    record, kept = team_backup.restore(reached, folder.backups, source, replace=replace)
     console.print(f"{reached} holds {record}, as it was at {record.made_at}")
+    if kept:
+        console.print(f"what was there before: {kept}")
     if reached.revisions().schema == "older":
         console.print(
             "its schema is older than the installed MLflow's: `python -m cluster.team_server upgrade` comes next"

@@ -191,7 +191,7 @@ class TeamFolder:
 
 def command(settings: TeamSettings, database: TeamDatabase) -> list[str]:
     """The server's command line, which holds no secret. Raises StackError where a package is missing."""
-    if find_spec("mlflow") is None or find_spec("psycopg2") is None:
+    if find_spec("mlflow") is None:
         raise StackError("MLflow is missing: `make install`, or `pip install 'latentact-zoo[cluster]'`")
     line = [
         sys.executable, "-m", "mlflow", "server",

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """What is each part of LatentAct worth? The whole method against the same without one of its parts.
 
-    ray job submit --working-dir . -- python sweeps/ablations.py --data s3://bucket/holoassist --split objects --seeds 3
+    job=$(python -m cluster.job_package)
+    ray job submit --working-dir $job -- python sweeps/ablations.py --data s3://bucket/holoassist --split objects --seeds 3
 
 Cost: 7 trainings x settings x seeds x folds, each of as many epochs as all stages of LatentAct have together. The same
 command again resumes, or reuses what is there.

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Is the codebook worth it? LatentAct against predictors without one, with the same inputs and the same budget.
 
-    ray job submit --working-dir . -- python sweeps/baselines.py --data s3://bucket/holoassist --split objects --seeds 3
+    job=$(python -m cluster.job_package)
+    ray job submit --working-dir $job -- python sweeps/baselines.py --data s3://bucket/holoassist --split objects --seeds 3
 
 Cost: 4 trainings x settings x seeds x folds, each of as many epochs as all stages of LatentAct have together; nearest
 training clip and mean trajectory are only evaluated. The same command again resumes, or reuses what is there.

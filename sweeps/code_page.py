@@ -149,7 +149,7 @@ def _codes(model: LatentAct, train: Windows, facts: CodeFacts, clips: Clips) -> 
     return {
         "rows": rows,
         "clips": [clips.clip_ids[clip] for clip in names],
-        "near": _base64(_near(model, train, facts, drawn)),
+        "near": _base64(_near(train, facts, drawn)),
         "motion": _base64(_steps(joints - joints[:, OFFSETS.index(0), None, :1], MOTION_STEP_MM)),
         "pictures": pictures,
     }
@@ -177,9 +177,7 @@ def _posed(
 
 
 @torch.no_grad()
-def _near(
-    model: LatentAct, train: Windows, facts: CodeFacts, codes: list[tuple[int, int]]
-) -> NDArray[np.int8]:
+def _near(train: Windows, facts: CodeFacts, codes: list[tuple[int, int]]) -> NDArray[np.int8]:
     """True joints of the frames nearest to each code, (N, NEAREST, 21, 3), relative to the wrist, camera's axes."""
     asked: list[tuple[int, int, Neighbour]] = [
         (place, i, neighbour)

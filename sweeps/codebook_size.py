@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Which codebook size generalises best?
 
-    ray job submit --working-dir . -- python sweeps/codebook_size.py --data s3://bucket/holoassist --split objects
+    job=$(python -m cluster.job_package)
+    ray job submit --working-dir $job -- python sweeps/codebook_size.py --data s3://bucket/holoassist --split objects
 
 Cost: `--trials` x settings x (codebook + indexer + `--epochs` of the predictor), less what stops early, what was trained
 before and what trials share; `--dry-run` says how much. The same command again resumes, or reuses what is there.

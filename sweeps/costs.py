@@ -27,19 +27,21 @@ def costs(state: SweepState) -> dict[str, Any]:
     own = {s: [t for t in trials if t.sweep in ("", state.name)] for s, trials in state.trials.items()}
     workers = Workers.parse(str(state.record["workers"])).least
     said = state.session().get("usd_per_hour")
+    labelled = any(node.usd_per_hour is not None for node in nodes)
+    price = f"--usd-per-hour {said:g} of a worker" if said is not None else None
     return {
         "name": state.name,
         "device": state.session().get("device", ""),
         "nodes": [
-            {"type": n.name, "most": n.most, "hours": n.hours, "usd_per_hour": n.usd_per_hour, "usd": n.usd} for n in nodes
+            {"type": n.name, "most": n.most, "hours": n.hours, "usd_per_hour": n.usd_per_hour, "usd": n.usd}
+            for n in nodes
         ],
         "nodes_usd": total_usd(nodes),
         "trials": {setting: _of(trials, workers) for setting, trials in own.items()},
         "trials_usd": _of([t for trials in own.values() for t in trials], workers)["usd"],
         "reused_worker_hours": state.worker_seconds(own=False) / 3600,
-        "price": f"--usd-per-hour {said:g} of a worker" if said is not None else "labels of the nodes" if any(
-            n.usd_per_hour is not None for n in nodes) else "unknown",
-    }  # fmt: skip
+        "price": price or ("labels of the nodes" if labelled else "unknown"),
+    }
 
 
 def _of(trials: Sequence[TrialRecord], workers: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """Which depth of the predictor's decoder generalises best?
 
-    ray job submit --working-dir . -- python sweeps/decoder_depth.py --data s3://bucket/holoassist --split objects
+    job=$(python -m cluster.job_package)
+    ray job submit --working-dir $job -- python sweeps/decoder_depth.py --data s3://bucket/holoassist --split objects
 
 Cost: one codebook and one indexer a setting, which all depths share, and `--trials` x `--epochs` of the predictor, less
 what stops early or was trained before; `--dry-run` says how much. The same command again resumes.

@@ -37,11 +37,17 @@ class Fleet:
 
     @classmethod
     def of(cls, living: tuple[Mapping[str, float], ...], file: Path) -> Fleet:
-        """From the resources of the living nodes and the autoscaler's file, which is not there where none runs."""
+        """From the resources of the living nodes and the autoscaler's file, which is not there where none runs.
+
+        Machines of one's own (Ray's provider `local`) are all started at once and stay: those count that live.
+        """
         if not file.is_file():
             return cls(living, scales=False)
         try:
-            largest = _largest(yaml.safe_load(file.read_text()))
+            config = yaml.safe_load(file.read_text())
+            if config.get("provider", {}).get("type") == "local":
+                return cls(living, scales=False)
+            largest = _largest(config)
         except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
             raise SweepError(
                 f"{file} does not say which nodes the autoscaler may start ({error!r}): name its own file in "
@@ -61,11 +67,11 @@ class Fleet:
 
 def _largest(config: Mapping[str, Any]) -> tuple[Mapping[str, float], ...]:
     """The worker nodes of an autoscaler's config when it has started all that it may."""
-    nodes = []
+    nodes, most = [], int(config["max_workers"])
     for name, kind in config["available_node_types"].items():
         if name != config["head_node_type"]:
             resources = {key: float(value) for key, value in kind["resources"].items()}
-            nodes += [(kind.get("priority", 0), resources)] * int(kind.get("max_workers", 0))
+            nodes += [(kind.get("priority", 0), resources)] * int(kind.get("max_workers", most))
     # The autoscaler's own order, where the types together are more than it may start.
     nodes.sort(key=lambda node: node[0], reverse=True)
-    return tuple(resources for _, resources in nodes[: int(config["max_workers"])])
+    return tuple(resources for _, resources in nodes[:most])

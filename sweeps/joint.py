@@ -1,7 +1,8 @@
 #!/usr/bin/env python
 """What do error, contact, size and speed cost one another, over codebook size and decoder depth together?
 
-    ray job submit --working-dir . -- python sweeps/joint.py --data s3://bucket/holoassist --split all --trials 40
+    job=$(python -m cluster.job_package)
+    ray job submit --working-dir $job -- python sweeps/joint.py --data s3://bucket/holoassist --split all --trials 40
 
 Cost: as of codebook_size.py; a trial ends early when another one dominates it with confidence. The report shows the
 Pareto front; the model published is the one whose MPJPE is best, or the smallest of those that tie with it.

@@ -57,19 +57,19 @@ class Budget:
                 raise SweepError(f"{option} {limit:g}: give a number above zero, or leave it out.")
 
     def spent(self, worker_seconds: float, nodes_usd: float | None = None) -> str | None:
-        """The sentence that says which limit `worker_seconds` (of all workers together) reaches; None below them.
+        """Which limit `worker_seconds` (of all workers together) reaches, in words for the middle of a sentence; None below them.
 
         `nodes_usd` is what the cluster's nodes cost meanwhile, idle ones included.
         """
         hours = worker_seconds / 3600
         if self.gpu_hours is not None and hours >= self.gpu_hours:
             return (
-                f"--budget-gpu-hours {self.gpu_hours:g} is used up: workers were held for {hours:.2f} hours."
+                f"--budget-gpu-hours {self.gpu_hours:g} is used up: workers were held for {hours:.2f} hours"
             )
         if self.usd is not None and self.usd_per_hour is not None and hours * self.usd_per_hour >= self.usd:
             return (
                 f"--budget-usd {self.usd:g} is used up: {hours:.2f} hours of workers at {self.usd_per_hour:g} USD "
-                f"are {hours * self.usd_per_hour:.2f} USD."
+                f"are {hours * self.usd_per_hour:.2f} USD"
             )
         if (
             self.usd is not None
@@ -77,7 +77,7 @@ class Budget:
             and nodes_usd is not None
             and nodes_usd >= self.usd
         ):
-            return f"--budget-usd {self.usd:g} is used up: the cluster's nodes cost {nodes_usd:.2f} USD."
+            return f"--budget-usd {self.usd:g} is used up: the cluster's nodes cost {nodes_usd:.2f} USD"
         return None
 
 

@@ -28,7 +28,8 @@ Examples:
   python -m sweeps.study analyse study
 
 A study is a folder: public/ is the page, which also works from a disk or any static server (raters then save their
-answers as files); key.json says whose motion is whose and belongs on no server.
+answers as files); key.json says whose motion is whose and belongs on no server. The page holds photos and poses of the data
+set: show it only as the licences of the data set and of the hand model allow.
 """
 
 

@@ -5,7 +5,8 @@
     STUDY/key.json      whose motion is whose, the clips, the models, the rule for raters; served by nothing
     STUDY/votes.sqlite  answers, once there are some
 
-Everything in public/ is blind: no name of a model, of a clip or of a group, no figure, no order that follows the key. The folder is whole or absent.
+Everything in public/ is blind: no name of a model, of a clip or of a group, no figure, no order that follows the key. It
+holds skin of the hand model and photos of the data set. The folder is whole or absent.
 """
 
 from __future__ import annotations
@@ -96,6 +97,10 @@ def build_study(
     say(
         f"predicting {len(chosen)} clips of {len({str(clips.groups[group][c]) for c, _ in chosen})} groups ({group})"
     )
+    if len(checked) < sizes.checks:
+        raise SweepError(
+            f"--checks {sizes.checks}: there are {len(checked)} clips to make them of; ask for that many at the most."
+        )
     truth_as = next((source for source, name in names.items() if name == TRUTH), None)
     scenes, said = predicted_scenes(opened, truth_as, clips, chosen, group, asked, hand, device)
     scenes += check_scenes(clips, checked, length, group, asked, hand, request.seed)
@@ -207,16 +212,19 @@ def _write(
 
 def _pair_data(pair: Pair, scene: Scene) -> dict[str, Any]:
     """What the page gets to show one pair; both motions in the same form."""
-    shown = {motion: _payload(scene, scene.motions[pair.sources[motion]]) for motion in pair.motions}
-    photo = clip_payload(_clip(scene, scene.motions[pair.sources[pair.motions[0]]], scene.photo_png))["photo"]
-    return {"id": pair.pair, "text": scene.text, "photo": photo["url"] if photo else None, "motions": shown}
+    shown = {
+        motion: clip_payload(_clip(scene, scene.motions[source])) for motion, source in pair.sources.items()
+    }
+    photos = [payload.pop("photo") for payload in shown.values()]  # the same for both, shown once
+    return {
+        "id": pair.pair,
+        "text": scene.text,
+        "photo": photos[0]["url"] if photos[0] else None,
+        "motions": dict(sorted(shown.items())),
+    }
 
 
-def _payload(scene: Scene, motion: Motion) -> dict[str, Any]:
-    return clip_payload(_clip(scene, motion, None))
-
-
-def _clip(scene: Scene, motion: Motion, photo: bytes | None) -> ViewerClip:
+def _clip(scene: Scene, motion: Motion) -> ViewerClip:
     return ViewerClip(
         title="",
         text="",
@@ -224,7 +232,7 @@ def _clip(scene: Scene, motion: Motion, photo: bytes | None) -> ViewerClip:
         contact_probability=motion.contact.astype(float),
         joints_m=motion.joints_m,
         contact_point_m=scene.point_m,
-        photo=photo,
+        photo=scene.photo_png,
     )
 
 

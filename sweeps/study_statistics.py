@@ -77,10 +77,6 @@ class Answers:
     def unanimous(self) -> bool:
         return bool((self.value_N == self.value_N[0]).all())
 
-    def by_clip(self) -> list[float]:
-        """The share of each clip."""
-        return (np.bincount(self.clip_N, self.value_N) / np.bincount(self.clip_N)).tolist()
-
 
 @dataclass(frozen=True, kw_only=True)
 class Preference:
@@ -140,15 +136,16 @@ def sign_test(answers: Answers, unit_N: NDArray[np.int64]) -> SignTest:
 
 
 def variances(answers: Answers) -> Variances | None:
-    """The parts of an answer's variance that belong to raters, to clips and to single answers; None where unknown.
+    """The parts of an answer's variance that belong to raters, to clips and to single answers; None where unknown,
+    as where all answers are equal: nobody knows then how much others would vary.
 
     By the method of moments: of the products of two answers' deviations, those within one rater (on two clips) have
     the raters' variance as their mean, those within one clip (of two raters) the clips', less the variance of the
     share from which they deviate. Never negative. Groups are not told apart from clips here.
     """
-    deviation_N = answers.value_N - answers.share
-    if min(answers.raters, answers.clips) < 2:
+    if min(answers.raters, answers.clips) < 2 or answers.unanimous():
         return None
+    deviation_N = answers.value_N - answers.share
     within = []
     for unit_N in (answers.rater_N, answers.clip_N):
         count_U = np.bincount(unit_N)

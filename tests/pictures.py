@@ -28,7 +28,7 @@ from zoo.settings import environment, home
 
 MODEL, SETTING = "latentact-world-objects@champion", "objects"
 PHOTO_PX = 512
-COLOURS = 192  # more show no difference
+COLOURS = 256
 
 
 def run(*command: str | Path) -> None:
@@ -96,14 +96,14 @@ def begin_study(shown: Page) -> None:
     shown.wait_for_timeout(4000)
 
 
-def setting_page(sweep_store_uri: str) -> str:
-    """Address of the newest run in MLflow that holds a sweep's report."""
-    client = mlflow.MlflowClient(tracking_uri=sweep_store_uri)
+def card_page(tracking: str) -> str:
+    """Address of the newest card in MLflow."""
+    client = mlflow.MlflowClient(tracking_uri=tracking)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     for found in client.search_runs(experiments, order_by=["attributes.start_time DESC"], max_results=500):
-        if any(file.path == "report.html" for file in client.list_artifacts(found.info.run_id)):
-            return f"{sweep_store_uri}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}"
-    raise SystemExit(f"{sweep_store_uri} has no sweep with a report: make sweep")
+        if any(file.path == "card.html" for file in client.list_artifacts(found.info.run_id)):
+            return f"{tracking}/#/experiments/{found.info.experiment_id}/runs/{found.info.run_id}/artifacts/card.html"
+    raise SystemExit(f"{tracking} has no card of a model: make sweep")
 
 
 @click.command(help=__doc__)
@@ -140,7 +140,7 @@ def main(folder: Path) -> None:
         run("sweeps.codes", MODEL, "--data", data, "--out", scratch / "codes.html")
         run("sweeps.study", MODEL, "truth", "--data", data, "--split", SETTING, "--pairs", "6", "--out", scratch / "study")  # fmt: skip
 
-        viewer = scratch / "eight" / "viewer.html"
+        viewer = scratch / "validation clips" / "viewer.html"
         take(browser, viewer, folder / "viewer.png", then=at_frame(14))
         take(
             browser, viewer, folder / "viewer-phone.png", width=390, height=844, dark=True, then=at_frame(14)
@@ -151,7 +151,7 @@ def main(folder: Path) -> None:
         with serving(scratch / "study") as server:
             take(browser, server.url, folder / "study.png", allowed=(server.url,), then=begin_study)
         # MLflow's own page, whose console is not ours.
-        take(browser, setting_page(tracking), folder / "mlflow.png", allowed=(tracking,), forgiven=("",))
+        take(browser, card_page(tracking), folder / "mlflow.png", allowed=(tracking,), forgiven=("",))
 
 
 if __name__ == "__main__":

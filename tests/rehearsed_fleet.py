@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from cluster.environment import tool_environment
-from cluster.ports import Ports, check_free
+from cluster.ports import Ports
 from cluster.process import find_binary
-from cluster.state import StackError, StackFolder
+from cluster.state import StackFolder
+from tests.local_stack import free_base
 
 ROOT = Path(__file__).resolve().parents[1]
 # A trial of these trains for some 10 s on a core of its own.
@@ -66,7 +67,7 @@ class RehearsedFleet:
     def __init__(self, folder: Path, *, nodes: int, idle_timeout_s: float) -> None:
         self.folder, self._nodes, self._idle_timeout_s = folder, nodes, idle_timeout_s
         self.home = StackFolder(folder / "home")
-        self.ports = _free_ports()
+        self.ports = Ports(free_base())
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "AWS_", "MLFLOW_"))}
         self.environment = kept | {
             "LATENTACT_HOME": str(self.home.path),
@@ -218,15 +219,3 @@ def small_world(folder: Path) -> Path:
     command = [sys.executable, "-m", "trainables.prepare", "world", str(folder), "--clips", "48"]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=_PATIENCE_S)
     return folder
-
-
-def _free_ports() -> Ports:
-    for base in range(23000, 24000, 40):
-        ports = Ports(base)
-        try:
-            for server in ("object-store", "mlflow", "ray"):
-                check_free(server, ports.of_server(server))
-        except StackError:
-            continue
-        return ports
-    raise RuntimeError("no free ports for a stack")

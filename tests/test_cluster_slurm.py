@@ -62,6 +62,7 @@ class Job:
             "SLURM_JOB_NODELIST": nodes,
             "SLURM_CPUS_PER_TASK": "16",
             "SLURM_GPUS_ON_NODE": "4",
+            "SLURM_JOB_PARTITION": "gpu+a+b",
         }
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -94,7 +95,8 @@ def test_steps_of_a_job(tmp_path: Path) -> None:
 
     head, workers = job.lines("ray start --head")[0], job.lines("ray start --block")[0]
     assert "--node-ip-address=10.0.0.7 --port=22340" in head and "--dashboard-host=127.0.0.1" in head
-    assert "--num-cpus=16 --num-gpus=4" in head and "--num-cpus=16 --num-gpus=4" in workers
+    node = "--num-cpus=16 --num-gpus=4 --labels=latentact/node-type=gpu-a-b"
+    assert head.endswith(node) and workers.endswith(node)
     assert "--address=10.0.0.7:22340" in workers
     assert any("--nodelist=n1 ray start --head" in line for line in job.lines("srun"))
     assert any(

@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.local_stack import members
 from tests.rehearsed_fleet import CODES, RehearsedFleet, rehearsed_fleet, small_world
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -20,7 +21,7 @@ def test_a_sweep_on_a_fleet_that_grows_loses_nodes_and_shrinks(tmp_path: Path) -
         assert _listening(fleet) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
         with pytest.raises(AssertionError, match="0 worker nodes live, 1 cannot be lost"):
             fleet.local("lose-node")
-    assert _members(fleet) == []
+    assert members(fleet.home.path) == {}
     assert record.status == 0, record.log
     # From none to as many as 6 trials wait for, or the fleet may have.
     assert record.samples[0].nodes == () and max(len(sample.nodes) for sample in record.samples) >= 4
@@ -39,21 +40,8 @@ def test_a_sweep_on_a_fleet_that_grows_loses_nodes_and_shrinks(tmp_path: Path) -
     assert record.endings == [{"finished": 1}] * len(CODES)
 
 
-def _members(fleet: RehearsedFleet) -> list[psutil.Process]:
-    state = fleet.home.read_state()
-    assert state is not None
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("LATENTACT_STACK_MEMBER", "").startswith(state.stack_id):
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
 def _listening(fleet: RehearsedFleet) -> set[str]:
-    ours = {process.pid for process in _members(fleet)}
+    ours = members(fleet.home.path)
     return {
         connection.laddr.ip
         for connection in psutil.net_connections("inet")

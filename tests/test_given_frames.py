@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from made_up_clips import random_clip, with_other_frames, write
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from trainables.clips import Clips, encode_png, read_clips
 from trainables.frozen_encoders import FeatureTables
+from trainables.shown_window import first_picture
 from trainables.windows import HIDEABLE, Batch, Inputs, Windows
 
 LENGTH = 10
@@ -221,3 +224,17 @@ def test_hand_free_images_are_shown_where_there_are_such_and_else_the_original(
             assert bool(free.image_known_BS[b, s]) == (has or bool(plain.image_known_BS[b, s]))
             counts[has] += 1
     assert min(counts.values()) > 5
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"hand_free": True}, {"hidden": "image"}], ids=["plain", "free", "none"]
+)
+def test_the_picture_beside_a_window_is_the_one_that_the_model_sees(
+    clips: Clips, options: dict[str, Any]
+) -> None:
+    windows = Windows(clips, everything(clips), length=1, **options)
+    batch = windows.gather(torch.arange(len(windows)))
+    for b in range(len(batch)):
+        picture = first_picture(windows, int(batch.clip_B[b]), int(batch.start_B[b]))
+        assert (picture is not None) == bool(batch.image_known_BS[b, 0])
+        assert picture is None or np.array_equal(picture, batch.image_BSX[b, 0])

@@ -101,8 +101,14 @@ def test_a_named_python_is_not_silently_replaced(tmp_path: Path) -> None:
 def test_sweep_is_a_real_job_and_can_be_another_command(tmp_path: Path) -> None:
     result = make("-n", "sweep", "SWEEP=sweeps/other.py --trials 3", folder=tmp_path)
     assert result.returncode == 0, result.stderr
+    told = (
+        'ray job submit --working-dir "$(python -m cluster.job_package)" -- python sweeps/other.py --trials 3'
+    )
+    assert told in result.stdout
+    # What it does is what it says.
+    assert re.search(r"job=\$\(\S+ -m cluster\.job_package\) && ", result.stdout)
     assert re.search(
-        r"ray job submit .*--working-dir \. -- python sweeps/other\.py --trials 3", result.stdout
+        r'ray job submit \S* *--working-dir "\$job" -- python sweeps/other\.py --trials 3', result.stdout
     )
     assert "cluster.local up" in result.stdout and "trainables.prepare world" in result.stdout
 

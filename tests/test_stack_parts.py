@@ -101,18 +101,24 @@ def test_recycled_pid_is_not_taken_for_a_server() -> None:
     assert process.stop(recycled, "no-such-stack:none", patience_s=0) == 0  # and we are still here
 
 
+def ended_server(program: str, member: str, log: Path) -> ProcessRecord:
+    """Of a Python program that was started as a server, and has ended by itself."""
+    record = process.start(
+        [sys.executable, "-c", program], member=member, environment=dict(os.environ), log=log
+    )
+    deadline = time.monotonic() + 20
+    while process.is_alive(record) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return record
+
+
 def test_stop_ends_the_children_that_outlived_their_server(tmp_path: Path) -> None:
     child = "import time; time.sleep(200)"
     server = (
         f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True)"
     )
     member = f"test-{os.getpid()}:orphan"
-    record = process.start(
-        [sys.executable, "-c", server], member=member, environment=dict(os.environ), log=tmp_path / "log"
-    )
-    deadline = time.monotonic() + 20
-    while process.is_alive(record) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    record = ended_server(server, member, tmp_path / "log")
     assert not process.is_alive(record)
     assert process.stop(record, member, patience_s=5) == 1
     assert process.stop(record, member, patience_s=5) == 0
@@ -127,12 +133,7 @@ def test_stop_ends_those_of_ray_that_have_written_their_title_over_the_mark(tmp_
         "print(started.pid, flush=True)"
     )
     member = f"test-{os.getpid()}:titled"
-    record = process.start(
-        [sys.executable, "-c", server], member=member, environment=dict(os.environ), log=tmp_path / "log"
-    )
-    deadline = time.monotonic() + 20
-    while process.is_alive(record) and time.monotonic() < deadline:
-        time.sleep(0.05)
+    record = ended_server(server, member, tmp_path / "log")
     other = psutil.Process(int((tmp_path / "log").read_text()))
     try:
         assert not process.is_alive(record)

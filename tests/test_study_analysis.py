@@ -62,6 +62,15 @@ def test_a_clear_preference(study: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out" / "analysis.json").read_text()) == record
 
 
+def test_raters_who_all_agree_are_analysed(study: Path) -> None:
+    for number in range(3):
+        small.write_results(study, small.rater_id(number), number, small.careful(1))
+    record = analysed(study)
+    assert record["preference"]["share"] == 1 and record["preference"]["low"] < 0.5
+    assert record["power"] is None and record["agreement"]["alpha"]["estimate"] is None
+    assert "A is preferred in 100.0%" in small.run("analyse", study).stdout
+
+
 def test_who_does_not_look_is_left_out_by_the_rule(study: Path) -> None:
     for number in range(6):
         small.write_results(study, small.rater_id(number), number, small.careful(0.5))

@@ -171,6 +171,7 @@ def test_wrong_requests_are_a_sentence(study: Path, tmp_path: Path) -> None:
     assert "two different models" in small.refusal("truth", otter, *common)
     assert "two different models" in small.refusal(heron, heron, *common)
     assert "let every rater pass" in small.refusal(heron, otter, *common, "--checks", 2, "--failed-checks", 2)
+    assert "there are 32 clips to make them of" in small.refusal(heron, otter, *common, "--checks", 99)
     assert "begins with https://" in small.refusal(heron, otter, *common, "--endpoint", "study.example.org")
     longer = small.random_model(tmp_path / "longer", 2, window=9)
     assert "differ in window (8, 9)" in small.refusal(heron, longer, *common)

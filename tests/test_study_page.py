@@ -14,7 +14,7 @@ from tests import study_folders as small
 from tests.browser import chromium, page
 from tests.study_process import serving
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,7 @@ def may_answer(rater: Page) -> None:
     rater.wait_for_selector("#choose-left:not([disabled])")
 
 
+@pytest.mark.slow
 def test_by_keyboard_with_a_reload_and_a_lost_connection(browser: Browser, study: Path) -> None:
     design, _ = small.read(study)
     keys = ["ArrowLeft", "ArrowRight", "ArrowDown"]
@@ -107,6 +108,7 @@ def test_by_keyboard_with_a_reload_and_a_lost_connection(browser: Browser, study
     assert result.exit_code == 0 and "1 rater answered" in result.stdout
 
 
+@pytest.mark.slow
 def test_from_a_disk_by_touch_with_a_file_at_the_end(browser: Browser, study: Path, tmp_path: Path) -> None:
     design, _ = small.read(study)
     index = (study / "public").resolve() / "index.html"
@@ -144,6 +146,7 @@ def test_both_hands_are_drawn_move_together_and_are_the_right_ones(browser: Brow
         assert rater.locator("#right").screenshot() != before
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_said_and_tried_again(browser: Browser, study: Path) -> None:
     away = ["status of 503"]
     with serving(study) as server, page(browser, server.url, allowed=[server.url], forgiven=away) as rater:

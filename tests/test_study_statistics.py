@@ -168,3 +168,4 @@ def test_unanimous_answers_are_no_certainty() -> None:
     assert preference(all_say(0, 5, 8)).high == pytest.approx(1 - made.low)
     same = preference(all_say(0.5, 5, 8))
     assert same.p == 1 and same.low < 0.5 < same.high
+    assert variances(all_say(1, 5, 8)) is None  # or it would promise to find any preference

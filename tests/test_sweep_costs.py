@@ -108,7 +108,7 @@ def test_a_budget_without_a_workers_price_is_that_of_the_nodes(
         hours.require_prices("--budget-usd 5")
     budget = Budget(usd=5.0)
     assert budget.spent(1e9, 4.99) is None and budget.spent(1e9) is None
-    assert budget.spent(0.0, 5.0) == "--budget-usd 5 is used up: the cluster's nodes cost 5.00 USD."
+    assert budget.spent(0.0, 5.0) == "--budget-usd 5 is used up: the cluster's nodes cost 5.00 USD"
     # What the user said of a worker goes before the labels.
     assert Budget(usd=5.0, usd_per_hour=2.0).spent(3600, 100.0) is None
 

@@ -9,6 +9,8 @@ import yaml
 
 pytest.importorskip("ray")
 
+from ray.autoscaler._private.util import prepare_config
+
 from sweeps.capacity import Capacity, Workers
 from sweeps.errors import SweepError
 from sweeps.fleet import Fleet
@@ -39,6 +41,17 @@ def test_without_an_autoscaler_the_living_nodes_count(tmp_path: Path) -> None:
     fleet = Fleet.of(living, tmp_path / "missing.yaml")
     assert fleet == Fleet(living, scales=False)
     assert fleet.desk == {"CPU": 0.01}
+
+
+def test_machines_of_ones_own_count_as_they_live(tmp_path: Path) -> None:
+    """As `ray up` leaves `onprem.yaml` on the head: one type, with no word about what it has."""
+    shipped = yaml.safe_load((ROOT / "cluster" / "onprem.yaml").read_text())
+    shipped["provider"] |= {"head_ip": "10.0.0.10", "worker_ips": ["10.0.0.11", "10.0.0.12"]}
+    file = tmp_path / "ray_bootstrap_config.yaml"
+    file.write_text(yaml.safe_dump(prepare_config(shipped)))
+    living = (HEAD, {"CPU": 4.0}, {"CPU": 2.0})
+    assert Fleet.of(living, file) == Fleet(living, scales=False)
+    assert Capacity.measure(Fleet.of(living, file).nodes, ONE).slots == 6
 
 
 def test_with_one_those_count_that_it_may_start(tmp_path: Path) -> None:
@@ -72,6 +85,20 @@ def test_what_waits_stays_on_the_head(tmp_path: Path) -> None:
 def test_the_fleets_of_this_project_have_gpus_before_any_node_is_there(name: str, slots: int) -> None:
     fleet = Fleet.of(({"memory": 1e9, **HEAD},), ROOT / "cluster" / name)
     assert Capacity.measure(fleet.nodes, ONE) == Capacity(slots=slots, gpu_share=1.0)
+
+
+def test_on_kubernetes_a_sweep_reads_what_the_groups_allow(tmp_path: Path) -> None:
+    documents = list(yaml.safe_load_all((ROOT / "cluster" / "kuberay.yaml").read_text()))
+    (told,) = [d["data"]["autoscaling.yaml"] for d in documents if d["kind"] == "ConfigMap"]
+    (groups,) = [d["spec"]["workerGroupSpecs"] for d in documents if d["kind"] == "RayCluster"]
+    nodes = []
+    for group in groups:
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        node = {"CPU": float(limits["cpu"]), "GPU": float(limits["nvidia.com/gpu"])}
+        nodes += [node] * group["maxReplicas"]
+    file = tmp_path / "autoscaling.yaml"
+    file.write_text(told)
+    assert Fleet.of((HEAD,), file) == Fleet((HEAD, *nodes), scales=True)
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "max_workers: 2", "available_node_types: 3", "- 1"])

@@ -211,10 +211,11 @@ def test_what_was_backed_up_comes_back(
         # From S3, over a database in use, whose own backup is kept.
         client.create_registered_model("latentact-late-objects")
         team.run("down")
-        team.run("restore", in_s3, "--replace")
+        told = team.run("restore", in_s3, "--replace")
         team.again()
         assert shown(team.uri, "latentact-kept") == runs and registered(client) == models
         (kept,) = (team.folder / "backups").glob("before-restore-*.dump")
+        assert f"what was there before: {kept}" in told
         assert json.loads(Path(f"{kept}.json").read_text())["rows"]["registered_models"] == 2
     assert answer(team.uri, (user["MLFLOW_TRACKING_USERNAME"], user["MLFLOW_TRACKING_PASSWORD"])) == 200
     assert not list((team.folder / "backups").glob(".*"))

@@ -9,19 +9,24 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 from photo_zoo import HEIGHT_PX, OBJECTS, TEXT, WIDTH_PX, photo, publish
 
 from tests.browser import chromium, page
 from tests.named_zoo import zoo_in_folder
 from tests.photo_command import clicking
+from zoo.click_page import click_page
 from zoo.click_server import ClickServer
+from zoo.photo_camera import camera_of, open_photo
 
 
 @pytest.fixture
 def server() -> Iterator[ClickServer]:
     def ask(question: Mapping) -> tuple[dict, str]:
-        return ({"problem": "no"}, "") if question.get("x") == 0 else ({"files": "out"}, "<p>seen</p>")
+        if question.get("x") == 0:
+            return {"problem": "no"}, ""
+        return {"files": "out", "notes": []}, "<p>seen</p>"
 
     with ClickServer("<p>page</p>", ask) as running:
         thread = threading.Thread(target=running.serve_forever)
@@ -75,6 +80,29 @@ def test_only_who_knows_the_address_is_served(server: ClickServer) -> None:
     for body in (b"{", b"[1]", b"\xff"):
         assert request(server, "POST", f"{top}/predict", body, **json_type)[0] == 400
     assert len(server.views) == 1
+
+
+@pytest.mark.timeout(120)
+def test_the_page_asks_its_own_server(server: ClickServer) -> None:
+    seen = open_photo(np.zeros((240, 320, 3), np.uint8))
+    server.page = click_page(
+        seen, camera_of(seen), model="m", image="Ann's mug.jpg", text=TEXT, options="--focal-px 300"
+    )
+    address = server.address.replace("127.0.0.1", "localhost")  # as a browser may be told, through ssh say
+    with chromium() as browser, page(browser, address, allowed=[address]) as shown:
+        shown.wait_for_function("document.getElementById('picture').naturalWidth > 0")
+        shown.fill("#x", "0")
+        shown.fill("#y", "7")
+        assert shown.inner_text("#command") == (
+            rf"zoo predict m --image 'Ann'\''s mug.jpg' --text '{TEXT}' --contact-pixel 0,7 --depth 0.5 --focal-px 300"
+        )
+        shown.click("#go")
+        shown.wait_for_selector("#problem:not([hidden])")
+        assert shown.inner_text("#problem") == "no"
+        shown.locator("#photo").click(position={"x": 50, "y": 60})
+        shown.click("#go")
+        shown.wait_for_url("**/view/1")
+        assert shown.inner_text("p") == "seen"
 
 
 @pytest.mark.slow

@@ -34,8 +34,6 @@ from trainables.text_encoder import words_of
 from trainables.trajectory import Trajectory, trajectories_of
 from trainables.windows import Batch, Inputs
 
-FRAMES_PER_SECOND = 30
-
 
 class ModelError(ValueError):
     """A model folder or an input to a model is not usable; the text says which and what to do."""

@@ -63,7 +63,7 @@ def read_prompt(config: ConditionsConfig, prompt: Prompt) -> ReadPrompt:
             f"text {prompt.text!r} has no word in Latin letters; say the action in English, such as 'lift the mug'"
         )
     points = {"contact_point": prompt.contact_point, "last_contact_point": prompt.last_contact_point}
-    points_m = [point_m(value, name) for name, value in points.items()]
+    points_m = [_point_m(value, name) for name, value in points.items()]
     if points_m[0] is not None and points_m[0][2] <= 0:
         raise PromptError(
             f"contact_point {prompt.contact_point} lies behind the camera; its third number is the distance before the "
@@ -116,7 +116,7 @@ def inputs_of(config: ConditionsConfig, prompts: Sequence[ReadPrompt], device: t
     )
 
 
-def point_m(value: Any, name: str) -> Tensor | None:
+def _point_m(value: Any, name: str) -> Tensor | None:
     """A point (3,) in metres, None where it is unknown. Raises PromptError."""
     if value is None:
         return None

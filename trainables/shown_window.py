@@ -142,6 +142,7 @@ def show_window(model: LatentAct, windows: Windows, row: int) -> ShownWindow:
     prediction = model.eval().forecast(batch)
     whole = bool(batch.camera_known_BT.all())
     point = _array(batch.point_B3[0]) if bool(batch.point_known_B[0]) else None
+    picture = first_picture(windows, int(batch.clip_B[0]), int(batch.start_B[0]))
     source = windows.clips.manifest.get("source", {})
     return ShownWindow(
         predicted=HandMotion.of(prediction.pose),
@@ -149,18 +150,18 @@ def show_window(model: LatentAct, windows: Windows, row: int) -> ShownWindow:
         contact_TV=_array(prediction.contact_logits_BTV[0].sigmoid()),
         contact_threshold=float(model.contact_threshold),
         contact_point_3=point,
-        picture=_picture(windows, int(batch.clip_B[0]), int(batch.start_B[0])),
+        picture=None if picture is None else encode_png(picture),
         focal_px=source.get("focal_px"),
     )
 
 
 def model_windows(
-    model: LatentAct, clips: Clips, clip: int, *, protocol: str, hand_free: bool, hidden: str
+    model: LatentAct, clips: Clips, clip_index: Tensor, *, protocol: str, hand_free: bool, hidden: str
 ) -> Windows:
-    """Every window of one clip as the model sees it: the row is the first frame.
+    """Every window of the clips `clip_index` as the model sees it; clips that are too short have none.
 
     Raises:
-        ClipsError: the clip is too short.
+        ClipsError: no clip is long enough.
         EncoderError: a frozen encoder of the model cannot be had, or has other weights here.
     """
     told = model.config.predictor.conditions
@@ -172,7 +173,7 @@ def model_windows(
         features = feature_tables(clips, image=image, text=text, hand_free=hand_free)
     return Windows(
         clips,
-        torch.tensor([clip]),
+        clip_index,
         length=model.config.window,
         protocol=protocol,  # type: ignore[arg-type]
         mode=model.config.mode,  # type: ignore[arg-type]
@@ -182,16 +183,17 @@ def model_windows(
     )
 
 
-def _picture(windows: Windows, clip: int, start: int) -> bytes | None:
-    """PNG of the picture that was known at a window's first frame; None where none was, or the model was shown none."""
+def first_picture(windows: Windows, clip: int, start: int) -> NDArray[np.uint8] | None:
+    """RGB pixels (H,W,3) of the picture that was known at a window's first frame, without the hand where the model sees it
+    so; None where none was, or the model was shown none."""
     clips = windows.clips
     frame = int(clips.offsets_C1[clip]) + start
     free, seen = int(clips.hand_free_F[frame]), int(clips.image_F[frame])
     if windows.hidden == "image":
         return None
     if windows.hand_free and len(clips.hand_free_I) and free >= 0:
-        return encode_png(clips.hand_free_I[free].cpu().numpy())
-    return encode_png(clips.images_I[seen].cpu().numpy()) if len(clips.images_I) and seen >= 0 else None
+        return clips.hand_free_I[free].cpu().numpy()
+    return clips.images_I[seen].cpu().numpy() if len(clips.images_I) and seen >= 0 else None
 
 
 def _array(tensor: Tensor) -> Array:

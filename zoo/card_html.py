@@ -16,8 +16,6 @@ from zoo.pulling import pull
 from zoo.refusals import open_plain
 from zoo.store import Store, open_store
 
-NONE_THERE = "The bundle was published before there were galleries and names no clips."
-
 
 def card_html(
     reference: str,
@@ -59,7 +57,9 @@ def folder_html(
     more: dict[str, Any] = {}
     if data is not None:
         if gallery is None or not gallery.shown:
-            raise GalleryError(f"{reference} has no gallery to draw from --data. {NONE_THERE}")
+            raise GalleryError(
+                f"{reference} has no gallery to draw from --data: it was published before there were galleries."
+            )
         from zoo.loading import load_folder
 
         model = load_folder(folder, mano_path=mano_path)

@@ -40,7 +40,7 @@ def render_markdown(text: str, folder: Path) -> str:
     return html
 
 
-def data_address(path: Path, shown: str) -> str:
+def _data_address(path: Path, shown: str) -> str:
     """A picture of a bundle as a data: address; "" where there is none that a bundle may hold."""
     media = _MEDIA.get(bundle_paths.suffix(shown))
     try:
@@ -63,7 +63,7 @@ def _picture(
 ) -> str:
     token = tokens[place]
     source, words = str(token.attrs.get("src", "")), renderer.renderInlineAsText(token.children, options, env)
-    if address := data_address(folder / source, source):
+    if address := _data_address(folder / source, source):
         return f'<img src="{address}" alt="{escape(words)}">'
     return f'<span class="soft">[picture: {escape(words or source)}]</span>'
 

@@ -6,10 +6,6 @@ alone and fetch nothing.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import html
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -22,13 +18,13 @@ from zoo.card_markdown import render_markdown
 from zoo.card_style import STYLE
 from zoo.errors import BundleError
 from zoo.gallery import Gallery
+from zoo.inline_page import page_of_markup, policy_of
 
 if TYPE_CHECKING:
     import numpy as np
 
     from zoo.viewer import ViewerClip
 
-_POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]*)"')
 _ROLES = "the best, the median and the worst clip, and others drawn by a seed that data and setting give"
 
 
@@ -108,7 +104,7 @@ class CardPage:
         said = [f"<p>{chosen}</p>", f'<p class="soft">{made}</p>']
         if viewer:
             said.append(
-                f'<iframe title="gallery" sandbox="allow-scripts" loading="lazy" srcdoc="{html.escape(viewer, quote=True)}"></iframe>'
+                f'<iframe title="gallery" sandbox="allow-scripts" loading="lazy" srcdoc="{escape(viewer)}"></iframe>'
             )
         else:
             said.append(f'<p class="notice">{escape(self.why_not)}</p>')
@@ -211,34 +207,4 @@ def _without_title(text: str) -> str:
 
 def _page(title: str, body: str, viewer: str) -> str:
     """An inner page obeys the policy of the outer one besides its own, so the outer one allows what the viewer needs."""
-    inner: dict[str, list[str]] = {}
-    if viewer and (match := _POLICY.search(viewer)):
-        for rule in html.unescape(match[1]).split(";"):
-            name, *sources = rule.split()
-            inner[name] = sources
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    rules = {
-        **inner,
-        "default-src": ["'none'"],
-        "style-src": [f"'sha256-{digest}'", *inner.get("style-src", [])],
-        "img-src": ["data:"] + [source for source in inner.get("img-src", []) if source != "data:"],
-        "base-uri": ["'none'"],
-        "form-action": ["'none'"],
-    }
-    policy = "; ".join(" ".join([name, *sources]) for name, sources in rules.items())
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{escape(title)}</title>
-<link rel="icon" href="data:,">
-<style>{STYLE}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
+    return page_of_markup(title=title, style=STYLE, body=body, allowed=policy_of(viewer) if viewer else {})

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from zoo.errors import ZooError
+from zoo.errors import ZooError, is_for_users
 
 EXAMPLES = """\b
 Examples:
@@ -82,7 +82,7 @@ class Commands(click.Group):
         except ZooError as error:
             raise click.ClickException(str(error)) from error
         except ValueError as error:
-            if type(error).__module__.startswith("trainables."):
+            if is_for_users(error):
                 raise click.ClickException(str(error)) from error
             raise
 

@@ -118,26 +118,14 @@ def card(name: str, html: Path | None, data: str | None, as_json: bool) -> None:
 
 def _card_page(name: str, path: Path, data: str | None) -> Path:
     """Write the page whole or not at all."""
-    import os
-    import uuid
-
     from zoo.card_html import card_html
+    from zoo.trajectory_files import write_whole
 
     if not path.absolute().parent.is_dir():
         raise click.BadParameter(
             f"there is no folder {path.absolute().parent}; make it first.", param_hint="--html"
         )
-    page = card_html(name, data=data, say=lambda line: click.echo(line, err=True))
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise click.ClickException(
-            f"{path} cannot be written ({error.strerror}): choose another file."
-        ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, card_html(name, data=data, say=lambda line: click.echo(line, err=True)).encode())
     return path
 
 

@@ -82,9 +82,7 @@ PICTURE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--part",
     type=click.Choice(["train", "val", "gate", "test"]),
-    default="val",
-    show_default=True,
-    help="Of the split.",
+    help="Of the split.  [default: val]",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many clips.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")

@@ -116,10 +116,8 @@ show(); list();
 """
 
 
-def click_page(
-    photo: Photo, camera: Camera, *, model: str, image: str, text: str, options: str, origin: str
-) -> str:
-    """The page. options: of the command, to repeat it. origin: where predictions are asked for."""
+def click_page(photo: Photo, camera: Camera, *, model: str, image: str, text: str, options: str) -> str:
+    """The page, which asks its own server for predictions. options: of the command, to repeat it."""
     picture = Image.fromarray(photo.pixels)
     picture.thumbnail((SHOWN_PX, SHOWN_PX))
     buffer = io.BytesIO()
@@ -135,4 +133,4 @@ def click_page(
         "text": text,
         "options": options,
     }
-    return inline_page(title=model, style=_STYLE, script=_SCRIPT, body=_BODY, data=data, connect=[origin])
+    return inline_page(title=model, style=_STYLE, script=_SCRIPT, body=_BODY, data=data, connect=["'self'"])

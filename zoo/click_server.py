@@ -1,7 +1,7 @@
 """`zoo predict --click`: a page of this machine alone, on which a person points at the contact in a photo.
 
     http://127.0.0.1:PORT/TOKEN/          the photo; a click, a depth and a sentence ask for a prediction
-    http://127.0.0.1:PORT/TOKEN/predict   POST of JSON {x, y, depth_m, text} -> {view, seconds, notes, files} or {problem}
+    http://127.0.0.1:PORT/TOKEN/predict   POST of JSON {x, y, depth_m, text} -> {view, notes, files} or {problem}
     http://127.0.0.1:PORT/TOKEN/view/N    the viewer of the N-th prediction
 
 The token is drawn anew each time: other pages in the browser and other users of the machine do not know it.

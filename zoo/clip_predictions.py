@@ -25,13 +25,12 @@ def clip_predictions(
 ) -> tuple[int, Iterator[Predicted]]:
     """How many clips there are, and a prediction for each. folder: the model's bundle; data: a folder or s3:// address.
 
-    Raises InputError, and ClipsError of trainables where data, setting or part are not there.
+    Raises InputError, ClipsError of trainables where data, setting or part are not there, and its EncoderError.
     """
     try:
         from trainables.clips import read_clips
-        from trainables.frozen_encoders import feature_tables
+        from trainables.shown_window import model_windows
         from trainables.splits import part_clips
-        from trainables.windows import Windows
     except ImportError as error:
         raise InputError(
             f"Reading clips needs a library that is not here ({error}): pip install 'latentact-zoo[train]'."
@@ -48,20 +47,13 @@ def clip_predictions(
             "prepare them again with the model's hand."
         )
     seen = json.loads((folder / "metrics.json").read_text()).get("inputs") or {}
-    conditions = config.predictor.conditions
-    image, text = (
-        name if name in config.encoders else None
-        for name in (conditions.image_encoder, conditions.text_encoder)
-    )
-    windows = Windows(
+    windows = model_windows(
+        model,
         clips,
         part_clips(clips, setting or config.setting, part)[:limit],
-        length=config.window,
         protocol=config.protocol,
-        mode=config.mode,
         hand_free=seen.get("hand_free", False),
         hidden=seen.get("hidden", ""),
-        features=feature_tables(clips, image=image, text=text) if image or text else None,
     )
     firsts_N = (windows.start_N == 0).nonzero()[:, 0]
     return len(firsts_N), _each(model, windows, firsts_N, with_truth=part != "test")
@@ -71,6 +63,7 @@ def _each(model: Any, windows: Any, rows_N: Any, *, with_truth: bool) -> Iterato
     import torch
 
     from trainables.motion import to_first, vertices_first
+    from trainables.shown_window import first_picture
     from trainables.trajectory import trajectories_of
 
     clips, device = windows.clips, model.contact_threshold.device
@@ -88,7 +81,7 @@ def _each(model: Any, windows: Any, rows_N: Any, *, with_truth: bool) -> Iterato
                 name=f"{clip:05d}-{slug(clips.clip_ids[clip])}",
                 text=clips.texts[int(batch.text_B[i])],
                 trajectory=trajectory,
-                photo=_photo(clips, clip),
+                photo=_photo(first_picture(windows, clip, 0)),
                 contact_point_m=point,
                 truth_vertices_m=truth[i] if known else None,
                 truth_joints_m=batch.joints_ref_BTJ3[i].cpu().numpy() if known else None,
@@ -103,10 +96,7 @@ def _moved(batch: Any, device: Any) -> Any:
     return dataclasses.replace(batch, **{name: value.to(device) for name, value in fields.items()})
 
 
-def _photo(clips: Any, clip: int) -> Photo | None:
-    """The picture of the clip's first frame, whose camera clips do not know."""
-    row = int(clips.image_F[clips.offsets_C1[clip]])
-    if row < 0 or not len(clips.images_I):
+def _photo(pixels: np.ndarray | None) -> Photo | None:
+    if pixels is None:
         return None
-    pixels: np.ndarray = clips.images_I[row].cpu().numpy()
     return Photo(pixels=pixels, width=pixels.shape[1], height=pixels.shape[0], focal_35_mm=None)

@@ -125,6 +125,11 @@ class Offline(ZooError):
     """The cache lacks what was asked for, and LATENTACT_OFFLINE forbids going to the store."""
 
 
+def is_for_users(error: ValueError) -> bool:
+    """Whether it is one of trainables' own errors, a sentence about an input; any other ValueError is a defect."""
+    return type(error).__module__.startswith("trainables.")
+
+
 class GalleryError(ZooError):
     """A model's gallery cannot be drawn here: other data, another hand, or clips that are not there."""
 

@@ -136,6 +136,8 @@ def clips_from_data(
         raise GalleryError(
             f"reading clips needs a library that is not here ({error}): pip install 'latentact-zoo[train]'."
         ) from error
+    import torch
+
     from trainables.shown_window import model_windows, show_window
 
     clips = read_clips(data)
@@ -150,24 +152,27 @@ def clips_from_data(
             "MANO_PATH."
         )
     place = {clip_id: i for i, clip_id in enumerate(clips.clip_ids)}
-    found = []
-    for number, entry in enumerate(gallery.shown, 1):
+    for entry in gallery.shown:
         if entry.clip not in place:
             raise GalleryError(f"--data {data} has no clip {entry.clip!r}: prepare the data again.")
+    windows = model_windows(
+        model,
+        clips,
+        torch.tensor([place[entry.clip] for entry in gallery.shown]),
+        protocol=gallery.protocol,
+        hand_free=bool(inputs.get("hand_free", False)),
+        hidden=str(inputs.get("hidden", "")),
+    )
+    found = []
+    for number, entry in enumerate(gallery.shown, 1):
         say(f"predicting {number} of {len(gallery.shown)}: {entry.title}")
-        windows = model_windows(
-            model,
-            clips,
-            place[entry.clip],
-            protocol=gallery.protocol,
-            hand_free=bool(inputs.get("hand_free", False)),
-            hidden=str(inputs.get("hidden", "")),
-        )
-        if not 0 <= entry.start < len(windows):
+        rows = (windows.clip_N == place[entry.clip]) & (windows.start_N == entry.start)
+        if not bool(rows.any()):
             raise GalleryError(
                 f"clip {entry.clip!r} has no window at frame {entry.start}: publish the model again."
             )
-        found.append(_viewer_clip(gallery, entry, show_window(model, windows, entry.start), model.hand))
+        window = show_window(model, windows, int(rows.nonzero()[0]))
+        found.append(_viewer_clip(gallery, entry, window, model.hand))
     return found
 
 

@@ -29,7 +29,7 @@ class PredictOptions:
     batch: Path | None
     data: str | None
     split: str | None
-    part: str
+    part: str | None
     limit: int | None
     device: str
     out: Path | None
@@ -43,21 +43,21 @@ class PredictOptions:
             "--contact-pixel": self.contact_pixel, "--depth": self.depth, "--camera": self.camera,
             "--focal-px": self.focal_px, "--click": self.clicks or None, "--last-image": self.last_image,
             "--last-contact": self.last_contact, "--batch": self.batch, "--data": self.data, "--split": self.split,
-            "--limit": self.limit,
+            "--part": self.part, "--limit": self.limit,
         }  # fmt: skip
         there = {option for option, value in given.items() if value is not None}
         takes = {
-            "--data": {"--data", "--split", "--limit"},
+            "--data": {"--data", "--split", "--part", "--limit"},
             "--batch": {"--batch", "--text", "--contact", "--camera", "--focal-px"},
             "--click": {"--click", "--image", "--text", "--camera", "--focal-px"},
         }
         for way, options in takes.items():
             if way in there and (other := sorted(there - options)):
                 raise click.UsageError(f"{other[0]} does not go with {way}.")
-            if way in there and self.clicks and self.as_json:
-                raise click.UsageError("--json does not go with --click.")
+        if self.clicks and self.as_json:
+            raise click.UsageError("--json does not go with --click.")
         for option, needs in {
-            "--split": "--data", "--limit": "--data", "--click": "--image", "--contact-pixel": "--image",
+            "--split": "--data", "--part": "--data", "--limit": "--data", "--click": "--image", "--contact-pixel": "--image",
             "--depth": "--contact-pixel",
         }.items():  # fmt: skip
             if option in there and needs not in there:

@@ -14,7 +14,7 @@ import numpy as np
 import zoo
 from zoo.batch_table import Asked, read_batch
 from zoo.cli_output import count_bar, print_json
-from zoo.errors import InputError, OutputError
+from zoo.errors import InputError, OutputError, is_for_users
 from zoo.loading import contact_by_finger
 from zoo.names import parse_reference
 from zoo.photo_camera import camera_of, open_photo
@@ -66,12 +66,13 @@ def many(options: PredictOptions) -> None:
         from zoo.clip_predictions import clip_predictions
 
         assert options.data is not None
-        out = options.place(parse_reference(options.name).name, options.split or "", options.part)
+        part = options.part or "val"
+        out = options.place(parse_reference(options.name).name, options.split or "", part)
         planned(out / "one", formats)
         folder = zoo.pull(options.name)
         model = zoo.load(options.name, device=options.device)
         total, results = clip_predictions(
-            model, folder, options.data, setting=options.split, part=options.part, limit=options.limit
+            model, folder, options.data, setting=options.split, part=part, limit=options.limit
         )
     with count_bar("predicting") as advance:
         batch = write_batch(
@@ -104,10 +105,8 @@ def clicks(options: PredictOptions) -> None:
             out = new_folder(options.out or Path(), stem, asked.text)
             formats = list(dict.fromkeys([*(options.formats or ("npz",)), "html"]))
             files = _write(options, trajectory, out, asked.text, told, formats)
-        except (InputError, OutputError) as error:
-            return {"problem": str(error)}, ""
-        except ValueError as error:
-            if not type(error).__module__.startswith("trainables."):
+        except (InputError, OutputError, ValueError) as error:
+            if isinstance(error, ValueError) and not is_for_users(error):
                 raise
             return {"problem": str(error)}, ""
         click.echo(
@@ -121,7 +120,7 @@ def clicks(options: PredictOptions) -> None:
         repeat += [] if options.focal_px is None else [f"--focal-px {options.focal_px:g}"]
         server.page = click_page(
             photo, camera, model=options.name, image=str(options.image), text=options.text or "",
-            options=" ".join(repeat), origin=server.address.rpartition("/")[0].rpartition("/")[0],
+            options=" ".join(repeat),
         )  # fmt: skip
         click.echo(f"Open {server.address} and click the contact point; Ctrl-C ends it.")
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.batch_table import Asked, Refused
-from zoo.errors import InputError, OutputError
+from zoo.errors import InputError, OutputError, is_for_users
 from zoo.loading import contact_by_finger
 from zoo.photo_camera import Camera, Photo, camera_of, open_photo, outside, point_at_pixel
 from zoo.trajectory_files import planned, viewer_clip, wrist_path_cm, write_trajectory, write_whole
@@ -135,7 +135,7 @@ def _judged(
     try:
         return tell(model, one, intrinsics=intrinsics, focal_px=focal_px)
     except (InputError, ValueError) as error:
-        if isinstance(error, ValueError) and not type(error).__module__.startswith("trainables."):
+        if isinstance(error, ValueError) and not is_for_users(error):
             raise  # a defect, and none of the inputs'
         return Refused(where=one.where, name=one.name, problem=str(error))
 

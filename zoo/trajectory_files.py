@@ -38,8 +38,8 @@ def write_trajectory(
     """Write `out/trajectory.npz`, `out/trajectory.gif` and `out/viewer.html`; returns their paths.
 
     out: a folder, which is made; or a file that ends in .npz, .gif, .mp4 or .html, and then it alone is written.
-    title: of the page. text, image, contact_point: what it was predicted from, to be shown beside it. camera: of the image, else as
-    `zoo.camera_of` finds it. formats: of npz, gif, mp4 (needs PyAV) and html.
+    title: of the page. text, image, contact_point: what it was predicted from, to be shown beside it. camera: of the
+    image, else as `zoo.camera_of` finds it. formats: of npz, gif, mp4 (needs PyAV) and html.
 
     A file is replaced as a whole or not at all. Raises OutputError, and PhotoError where the image cannot be read.
     """
@@ -107,7 +107,7 @@ def write_whole(path: Path, content: bytes) -> None:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written ({error.strerror}): choose another --out.") from error
+        raise OutputError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
 
 
 def npz(trajectory: Trajectory) -> bytes:

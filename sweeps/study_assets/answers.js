@@ -53,18 +53,20 @@ class Answers {
   async send() {
     if (this.sending || !this.unsent) return;
     this.sending = true;
-    const { rater, slot } = this.state;
+    const { state } = this;
+    const { rater, slot } = state;
     try {
       while (this.unsent) {
-        const vote = { study: this.design.study, rater, slot, ...this.state.votes[this.state.sent] };
+        const vote = { study: this.design.study, rater, slot, ...state.votes[state.sent] };
         const reply = await this.#post("votes", vote).catch(() => null);
+        if (this.state !== state) return; // another person has taken over meanwhile
         if (!reply || reply.status === 429 || reply.status >= 500) {
           this.trouble = navigator.onLine ? "the server cannot be reached" : "there is no connection";
           this.#soon(Math.min(30000, 2 * this.waiting_ms + 1000));
           return;
         }
         // Any other refusal is for good: to send the same again would change nothing. The file has it all the same.
-        this.state.sent += 1;
+        state.sent += 1;
         this.waiting_ms = 0;
         this.trouble = reply.ok || reply.status === 409 ? "" : `the server refused an answer (${reply.status})`;
         this.#store();
@@ -73,6 +75,7 @@ class Answers {
     } finally {
       this.sending = false;
       this.onchange();
+      if (this.state !== state) this.send();
     }
   }
 

@@ -3,9 +3,8 @@
     python -m tests.benchmarks.viewer_speed
 
 Measures the file's size, the time from navigation to the first frame on the screen (each load in a new context of a
-running browser), frames shown a second while it plays at 1x, and the time of one frame with nothing else to wait for
-(positions, colours, normals, draw, finished). Limits: 5 MB, 1 s, 30 frames a second. Figures in docs/look.md are from
-two cores without a GPU.
+running browser), and frames shown a second while it plays at 1x. Limits: 5 MB, 1 s, 30 frames a second. Figures in
+docs/look.md are from two cores without a GPU.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from playwright.sync_api import Browser
 
 from tests.browser import chromium, page
 from tests.viewer_clips import viewer_clips
-from zoo.viewer import clip_payload, viewer_page
+from zoo.viewer import viewer_page
 
 LOADS = 9
 PLAY_S = 3
@@ -33,23 +32,6 @@ FRAMES_SHOWN = """async (seconds) => {
     const start = performance.now();
     await new Promise((done) => setTimeout(done, 1000 * seconds));
     return frames / ((performance.now() - start) / 1000);
-}"""
-FRAME_TIMES = """async (clip) => {
-    const box = document.body.appendChild(document.createElement("div"));
-    box.style.cssText = "position: fixed; inset: 0; width: 750px; height: 763px";
-    const { faces } = JSON.parse(document.getElementById("page-data").textContent);
-    const view = new LatentAct.HandView(box, faces);
-    await view.show(clip);
-    const gl = view.renderer.getContext();
-    const times = [];
-    for (let i = 0; i < 90; i++) {
-        const start = performance.now();
-        view.seek(i % view.frames);
-        gl.finish();
-        times.push(performance.now() - start);
-    }
-    view.dispose();
-    return times;
 }"""
 
 
@@ -85,9 +67,6 @@ def main() -> None:
                 shown.wait_for_selector("[data-drawn]")
                 rates = [shown.evaluate(FRAMES_SHOWN, PLAY_S) for _ in range(3)]
                 print(f"frames shown a second at {width} px, 1x: {spread(rates, 1)}, of 30")
-        with page(browser, path, reduced_motion=True) as shown:
-            shown.wait_for_selector("[data-drawn]")
-            print(f"one frame: {spread(shown.evaluate(FRAME_TIMES, clip_payload(clips[0])), 1)} ms, of 33")
 
 
 if __name__ == "__main__":
