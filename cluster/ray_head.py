@@ -1,5 +1,6 @@
 """The Ray head of the one-machine stack, with its dashboard (job submission needs it) and token authentication."""
 
+import os
 import urllib.error
 import urllib.request
 
@@ -40,6 +41,8 @@ def ray_head(folder: StackFolder, ports: Ports, size: FleetSize | None) -> Serve
     # An address in its environment would tell the head to look for another one.
     del environment["RAY_ADDRESS"], environment["RAY_API_SERVER_ADDRESS"]
     environment |= {name: str(port) for name, port in ports.ray_metrics().items()}
+    # A trial has four processes, most of which wait for the one that trains: Ray would warn of more than four a core.
+    environment["RAY_worker_maximum_startup_concurrency"] = str(2 * (os.cpu_count() or 1))
     if size is not None:
         environment |= fleet.head_environment()
     return Server(

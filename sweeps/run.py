@@ -8,6 +8,7 @@ import tempfile
 
 from ray import tune
 from ray.tune.execution import class_cache
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import TrialScheduler
 
 from sweeps.halt import Halt
@@ -30,6 +31,13 @@ TUNE_SETTINGS = {
     # What Tune writes for its own resume is never read, and takes longer than all else of a large sweep.
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",
 }
+
+
+class _Silent(TrialProgressCallback):
+    """In place of Tune's own, which announces the end of some trials whatever `verbose` says."""
+
+    def _print(self, msg: str) -> None:
+        pass
 
 
 def run_trials(
@@ -60,7 +68,7 @@ def run_trials(
                 stop=halt,
                 # A trial's state lies under its identity in the store; Tune has none of its own to keep.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[recorder],
+                callbacks=[recorder, _Silent()],
                 failure_config=tune.FailureConfig(max_failures=_ACTOR_LOSSES),
             ),
         ).fit()
