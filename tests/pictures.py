@@ -134,7 +134,7 @@ def main(folder: Path) -> None:
             "--limit",
             "8",
             "--out",
-            scratch / "eight",
+            scratch / "validation clips",
         )
         run("zoo", "card", MODEL, "--html", scratch / "card.html")
         run("sweeps.codes", MODEL, "--data", data, "--out", scratch / "codes.html")
