@@ -36,6 +36,11 @@ OBJECTS = "latentact-world-objects"
 Members = list[tuple[str, bytes]]
 
 
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATENTACT_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture(scope="module")
 def members(tmp_path_factory: pytest.TempPathFactory) -> Members:
     """What a good archive of one version holds."""

@@ -24,6 +24,11 @@ TOP = layout.model_folder(NAME)
 DAY_S = 24 * 3600.0
 
 
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LATENTACT_HOME", str(tmp_path / "home"))
+
+
 def test_what_a_dead_publisher_left_goes_after_the_grace_period(store: Store, tmp_path: Path) -> None:
     kept = publish(store, NAME, tmp_path, 0)
     dead = die_before_the_number(store, NAME, tmp_path, 1)

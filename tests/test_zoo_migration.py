@@ -46,7 +46,8 @@ def test_the_fields_of_schema_2_are_those_that_training_writes() -> None:
     written = LatentActConfig(
         data="world", data_digest="d" * 64, setting="objects", hand="standin-1"
     ).to_json()
-    assert set(migration.migrated(CONFIG_1, "config.json")["model"]) == set(written)
+    # Models that were trained before it was written down which words they know leave that out.
+    assert set(migration.migrated(CONFIG_1, "config.json")["model"]) == set(written) - {"words"}
 
 
 def test_several_steps_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

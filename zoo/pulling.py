@@ -23,7 +23,7 @@ from zoo.errors import CacheError, DamagedBundle, ObjectMissing, Offline
 from zoo.names import Reference, parse_reference
 from zoo.store import Store, open_store
 
-ATTEMPTS = 3
+ATTEMPTS = 20  # beside prunes that take away again what a pull brings
 
 
 def pull(reference: str, *, store: Store | None = None) -> Path:
