@@ -29,7 +29,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 
 from sweeps.mlflow_client import client_of
-from sweeps.mlflow_entries import epoch_figures
+from sweeps.mlflow_entries import epoch_figures, stages_before
 from tests.object_server import running_store
 from tests.postgres_server import running_postgres
 from tests.shown_sweep import Driver
@@ -99,6 +99,8 @@ def sweep(
     driver.tracking.setting("objects")
     records = [driver.start(1000 + trial) for trial in range(trials)]
     driver.written()
+    # System figures go on counting where the stages before have ended.
+    before = stages_before(driver.plan.config("objects", **records[0].params).to_json())
     told: dict[str, set[tuple[str, float, int, int]]] = {}
     with timed_calls() as took_ms:
         begin_s = time.monotonic()
@@ -108,7 +110,7 @@ def sweep(
                 middle()
             trial, epoch = report % trials, report // trials + 1
             entry = epoch_of(trial, epoch)
-            told.setdefault(records[trial].identity, set()).update(epoch_figures(entry, {}))
+            told.setdefault(records[trial].identity, set()).update(epoch_figures(entry, before))
             driver.report(records[trial], [entry])
         ended_s = time.monotonic()
         driver.written()
