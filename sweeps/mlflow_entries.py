@@ -124,10 +124,11 @@ def last_figures(trial: TrialRecord, workers: str) -> Iterator[Figure]:
     """
     at_ms = milliseconds(trial.ended_s)
     count = float(workers.partition(":")[0])
-    cost = {"worker_hours": trial.seconds / 3600 * count}
+    seconds = round(trial.seconds, 3)  # as the ledger has them
+    cost = {"worker_hours": seconds / 3600 * count}
     if trial.usd_per_hour is not None:
         cost |= {"usd_per_worker_hour": trial.usd_per_hour, "usd": cost["worker_hours"] * trial.usd_per_hour}
-    if trial.seconds and trial.status != "unfinished":
+    if seconds and trial.status != "unfinished":
         for name, value in cost.items():
             yield name, float(f"{value:.6g}"), trial.epochs, at_ms
     if trial.status not in ("finished", "stopped"):
@@ -137,7 +138,7 @@ def last_figures(trial: TrialRecord, workers: str) -> Iterator[Figure]:
         for name, value in trial.metrics.items()
         if name not in ("epochs", "step", "at_s", "seconds") and not name.startswith("system/")
     }
-    spent = {"total_seconds": round(trial.seconds, 3)}
+    spent = {"total_seconds": seconds}
     spent |= {f"{stage}/total_seconds": round(seconds, 3) for stage, seconds in trial.stage_seconds.items()}
     for name, value in numbers(best | spent).items():
         yield valid_name(name), value, trial.epochs, at_ms
