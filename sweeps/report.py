@@ -89,7 +89,7 @@ def write_report(view: SweepView) -> str:
         idle_words=_idle_words(found),
         untimed=_untimed(view),
         runs=[_run(session) for session in found],
-        cost_lines=_cost_lines(view, spent),
+        cost_lines=_cost_lines(spent),
         stages=(*STAGES, "other"),
         cost_rows=_cost_rows(spent),
         saved=[
@@ -177,7 +177,7 @@ def _run(session: Session) -> list[str]:
     ]
 
 
-def _cost_lines(view: SweepView, spent: Cost) -> list[str]:
+def _cost_lines(spent: Cost) -> list[str]:
     unit = "GPU hours" if spent.device == "cuda" else "core hours"
     price = _range(spent.usd, usd) if spent.usd is not None else "at an unknown price"
     lines = [
