@@ -63,7 +63,7 @@ def _reaches_database(run: Callable[..., None]) -> Callable[..., None]:
     multiple=True,
     help="A name that it is reached by, such as the proxy's.",
 )
-@click.option("--workers", type=click.IntRange(1, 64), help="Processes (2); one a core is a good number.")
+@click.option("--workers", type=click.IntRange(1, 64), help="Processes (2).")
 @click.option(
     "--sign-on",
     type=click.Choice(["password", "proxy"]),

@@ -102,7 +102,7 @@ class RehearsedFleet:
         shutil.rmtree(self.home.ray, ignore_errors=True)  # which lies elsewhere where the home's path is long
 
     def submit(self, data: Path, epochs: int, log: Path) -> subprocess.Popen[bytes]:
-        """The sweep, by the script and in the way that the README has it."""
+        """The sweep, by the README's script; the checkout goes along as a plain folder."""
         fixed = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
         command = [find_binary("ray"), "job", "submit", "--log-color=false", "--working-dir", str(ROOT), "--"]
         command += ["python", "sweeps/codebook_size.py", "--data", str(data), "--name", NAME]

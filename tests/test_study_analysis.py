@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,14 +89,20 @@ def test_who_does_not_look_is_left_out_by_the_rule(study: Path) -> None:
     assert any("More than a quarter" in warning for warning in analysed(study)["warnings"])
 
 
-def test_a_side_that_is_preferred_is_said(study: Path) -> None:
-    def left_unless_a_check(pair: Mapping[str, Any], left: str, rng: random.Random) -> str:
-        return (
-            small.careful(0.5)(pair, left, rng) if pair["kind"] == "check" or rng.random() < 0.1 else "left"
-        )
+def unless_a_check(answer: str, *, skill: float, looks: float) -> Callable[..., str]:
+    """A rater who gives `answer`, but looks at checks, and at a share `looks` of the others."""
 
+    def given(pair: Mapping[str, Any], left: str, rng: random.Random) -> str:
+        careful = pair["kind"] == "check" or rng.random() < looks
+        return small.careful(skill)(pair, left, rng) if careful else answer
+
+    return given
+
+
+def test_a_side_that_is_preferred_is_said(study: Path) -> None:
+    mostly_left = unless_a_check("left", skill=0.5, looks=0.1)
     for number in range(6):
-        small.write_results(study, small.rater_id(number), number, left_unless_a_check)
+        small.write_results(study, small.rater_id(number), number, mostly_left)
     record = analysed(study)
     assert record["left"]["share"] > 0.8 and record["left"]["p"] < 0.05
     assert any("prefer one side" in warning for warning in record["warnings"])
@@ -105,11 +111,7 @@ def test_a_side_that_is_preferred_is_said(study: Path) -> None:
 
 
 def test_ties_count_half_and_are_a_miss_in_a_check(study: Path) -> None:
-    def unsure(pair: Mapping[str, Any], left: str, rng: random.Random) -> str:
-        return (
-            small.careful(1.0)(pair, left, rng) if pair["kind"] == "check" or rng.random() < 0.5 else "same"
-        )
-
+    unsure = unless_a_check("same", skill=1.0, looks=0.5)
     for number in range(5):
         small.write_results(study, small.rater_id(number), number, unsure)
     small.write_results(study, small.rater_id(5), 5, lambda pair, left, rng: "same")
